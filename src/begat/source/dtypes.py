@@ -1,0 +1,140 @@
+"""Stored number types → float32.
+
+Enters: raw bytes of whole rows as uint8 [m, row_bytes].  Leaves: float32 [m, cols].
+Block-quantised GGUF types are decoded by the `gguf` library (extra `[gguf]`); fp8 through `ml_dtypes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from begat.errors import InputError, MissingExtraError
+from begat.types import F32, U8
+
+
+@dataclass(frozen=True, slots=True)
+class DType:
+    """A stored type: `block` consecutive values of a row take `block_bytes` bytes.
+
+    mantissa: explicit mantissa bits of a float type, None for integers and block types; `grid` is the length of the runs of
+    a row that share one quantisation scale (1 = no grid beyond the float's own rounding).
+    """
+
+    name: str
+    block: int
+    block_bytes: int
+    mantissa: int | None = None
+    grid: int = 1
+
+    def row_bytes(self, cols: int) -> int:
+        """Bytes of a row of `cols` values; raises ValueError when cols is no multiple of the block."""
+        if cols % self.block:
+            raise ValueError(f"{cols} values do not fill blocks of {self.block}")
+        return cols // self.block * self.block_bytes
+
+
+DTYPES: dict[str, DType] = {
+    d.name: d
+    for d in (
+        DType("F64", 1, 8, 52),
+        DType("F32", 1, 4, 23),
+        DType("F16", 1, 2, 10),
+        DType("BF16", 1, 2, 7),
+        DType("F8_E4M3", 1, 1, 3),
+        DType("F8_E5M2", 1, 1, 2),
+        DType("F8_E4M3FNUZ", 1, 1, 3),
+        DType("F8_E5M2FNUZ", 1, 1, 2),
+        DType("F8_E8M0", 1, 1, 0),
+        DType("I64", 1, 8),
+        DType("I32", 1, 4),
+        DType("I16", 1, 2),
+        DType("I8", 1, 1),
+        DType("U64", 1, 8),
+        DType("U32", 1, 4),
+        DType("U16", 1, 2),
+        DType("U8", 1, 1),
+        DType("BOOL", 1, 1),
+    )
+}
+
+_NUMPY = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "<u1",
+}  # fmt: skip
+_ML_DTYPES = {
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+}
+
+
+def decode(name: str, raw: U8) -> F32:
+    """Decode raw rows [m, row_bytes] of type `name` to float32 [m, cols]."""
+    if name == "BF16":
+        wide = raw.view("<u2").astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
+    if name in _NUMPY:
+        values = raw.view(_NUMPY[name])
+        if name == "F32":
+            return values.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # an f64 beyond float32 becomes inf and is refused where weights are checked
+            return values.astype(np.float32)
+    if name in _ML_DTYPES:
+        table: F32 = _fp8_table(name)[raw]
+        return table
+    decoder = _BLOCK_DECODERS.get(name)
+    if decoder is None:
+        raise InputError("unknown stored type", found=name)
+    return decoder(raw)
+
+
+@cache
+def _fp8_table(name: str) -> F32:
+    import ml_dtypes
+
+    codes = np.arange(256, dtype=np.uint8)
+    return codes.view(getattr(ml_dtypes, _ML_DTYPES[name])).astype(np.float32)
+
+
+_BLOCK_DECODERS: dict[str, Callable[[U8], F32]] = {}
+
+
+def register_block_types() -> None:
+    """Make every type the installed `gguf` library can decode known to `DTYPES` and `decode`.
+
+    Raises MissingExtraError when the library is not installed.
+    """
+    if _BLOCK_DECODERS:
+        return
+    try:
+        from gguf import GGML_QUANT_SIZES, quants
+    except ImportError:
+        raise MissingExtraError(
+            "GGUF quantised weights need the gguf library", fix="pip install 'begat[gguf]'"
+        ) from None
+    for kind, (block, block_bytes) in GGML_QUANT_SIZES.items():
+        if kind.name in DTYPES or kind not in quants._type_traits:
+            continue
+        DTYPES[kind.name] = DType(kind.name, block, block_bytes, None, _GRID.get(kind.name, 32))
+        _BLOCK_DECODERS[kind.name] = _gguf_decoder(kind)
+
+
+def _gguf_decoder(kind: object) -> Callable[[U8], F32]:
+    from gguf import quants
+
+    def run(raw: U8) -> F32:
+        values: F32 = quants.dequantize(np.ascontiguousarray(raw), kind)
+        return values.astype(np.float32, copy=False)
+
+    return run
+
+
+#: run length of a row that shares one scale, where it is not the usual 32
+_GRID = {"Q2_K": 16, "Q3_K": 16, "Q6_K": 16, "TQ1_0": 256, "TQ2_0": 256, "NVFP4": 16}

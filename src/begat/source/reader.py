@@ -1,0 +1,155 @@
+"""The one reader of weight bytes: rows on demand, counted, never a whole checkpoint in memory.
+
+Enters: a `TensorEntry` and row indices.  Leaves: float32 rows or their stored bytes.  pread, not mmap: a scattered read of a
+network disk through mmap is many times slower, and a truncated file is an error instead of a SIGBUS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from begat.errors import InputError
+from begat.source.dtypes import DTYPES, decode
+from begat.types import F32, U8, I64, Rows, Scaling, TensorEntry
+
+_OPEN_FILES = 32
+_WHOLE_SPAN_LIMIT = 1 << 31  # a strided tensor is read as its whole span; refuse absurd ones
+
+
+class FileReader:
+    """Reads rows of entries from local files. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self.bytes_read = 0
+        self._fds: OrderedDict[Path, int] = OrderedDict()
+        self._lock = Lock()
+
+    def rows(self, entry: TensorEntry, rows: Rows | None, cols: slice | None = None) -> F32:
+        """Rows of the matrix view, dequantised, as float32 [len(rows), n_cols]; see `begat.types.Reader`."""
+        at = range(entry.rows) if rows is None else rows
+        dtype = DTYPES[entry.dtype]
+        if entry.strides is not None:
+            return _cut(self._strided(entry)[np.asarray(at)], cols)
+        if cols is not None and dtype.block == 1:
+            start, stop, _ = cols.indices(entry.cols)
+            raw = self._segments(entry, at, start * dtype.block_bytes, (stop - start) * dtype.block_bytes)
+            values = decode(entry.dtype, raw)
+            return values if entry.scaling is None else scaled(values, entry.scaling, at, start)
+        values = decode(entry.dtype, self.raw(entry, at))
+        if entry.scaling is not None:
+            values = scaled(values, entry.scaling, at, 0)
+        return _cut(values, cols)
+
+    def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
+        """Stored bytes of rows [len(rows), row_bytes]; strided tensors come out as contiguous rows of their type."""
+        at = range(entry.rows) if rows is None else rows
+        if entry.strides is not None:
+            dtype = DTYPES[entry.dtype]
+            cells = self._strided_raw(entry)[np.asarray(at)]
+            return np.ascontiguousarray(cells).reshape(len(at), entry.cols * dtype.block_bytes)
+        return self._segments(entry, at, 0, DTYPES[entry.dtype].row_bytes(entry.cols))
+
+    def close(self) -> None:
+        """Close every open file."""
+        with self._lock:
+            for fd in self._fds.values():
+                os.close(fd)
+            self._fds.clear()
+
+    def _segments(self, entry: TensorEntry, at: Rows, skip: int, length: int) -> U8:
+        """Bytes [skip, skip+length) of each of the rows `at`, consecutive rows in one read where that is all of them."""
+        pitch = DTYPES[entry.dtype].row_bytes(entry.cols)
+        out = np.empty((len(at), length), dtype=np.uint8)
+        with self._lock:
+            fd = self._fd(entry.file)
+            if length == pitch:
+                for first, count, start in _runs(at):
+                    self._read_into(fd, entry, out[first : first + count], entry.offset + start * pitch)
+            else:
+                for i, row in enumerate(at):
+                    self._read_into(fd, entry, out[i], entry.offset + int(row) * pitch + skip)
+        return out
+
+    def _read_into(self, fd: int, entry: TensorEntry, out: U8, offset: int) -> None:
+        view = memoryview(out).cast("B") if out.nbytes else memoryview(b"")
+        done = 0
+        while done < out.nbytes:
+            n = os.preadv(fd, [view[done:]], offset + done)
+            if n == 0:
+                raise InputError(
+                    "file ends inside a tensor", file=entry.file, tensor=entry.name,
+                    expected=f"{out.nbytes} bytes at {offset}", found=f"{done}", fix="download the file again",
+                )  # fmt: skip
+            done += n
+        self.bytes_read += done
+
+    def _fd(self, path: Path) -> int:
+        if path in self._fds:
+            self._fds.move_to_end(path)
+            return self._fds[path]
+        try:
+            fd = os.open(path, os.O_RDONLY)
+        except OSError as err:
+            raise InputError(f"cannot be read: {err.strerror}", file=path) from None
+        self._fds[path] = fd
+        if len(self._fds) > _OPEN_FILES:
+            os.close(self._fds.popitem(last=False)[1])
+        return fd
+
+    def _strided_raw(self, entry: TensorEntry) -> U8:
+        """A strided tensor as [rows, cols, item bytes]."""
+        assert entry.strides is not None
+        item = DTYPES[entry.dtype].block_bytes
+        if entry.nbytes > _WHOLE_SPAN_LIMIT:
+            raise InputError(
+                "a non-contiguous tensor this large is not read", file=entry.file, tensor=entry.name,
+                expected=f"at most {_WHOLE_SPAN_LIMIT} bytes", found=entry.nbytes,
+                fix="save it with .contiguous()",
+            )  # fmt: skip
+        span = np.empty(entry.nbytes, dtype=np.uint8)
+        with self._lock:
+            self._read_into(self._fd(entry.file), entry, span, entry.offset)
+        cells = np.lib.stride_tricks.as_strided(
+            span, (*entry.shape, item), (*(s * item for s in entry.strides), 1), writeable=False
+        )
+        return np.ascontiguousarray(cells).reshape(entry.rows, entry.cols, item)
+
+    def _strided(self, entry: TensorEntry) -> F32:
+        raw = self._strided_raw(entry)
+        values = decode(entry.dtype, raw.reshape(entry.rows, -1))
+        return values if entry.scaling is None else scaled(values, entry.scaling, range(entry.rows), 0)
+
+
+def scaled(values: F32, scaling: Scaling, rows: Rows, first_col: int) -> F32:
+    """Apply block scales to rows `rows` of a matrix view that start at column `first_col`."""
+    block_rows, block_cols = scaling.block
+    row_of: I64 = np.asarray(rows, dtype=np.int64) // block_rows
+    col_of: I64 = (first_col + np.arange(values.shape[1], dtype=np.int64)) // block_cols
+    scale = scaling.scale[row_of][:, col_of]
+    out: F32 = values * scale if scaling.zero is None else (values - scaling.zero[row_of][:, col_of]) * scale
+    return out
+
+
+def _cut(values: F32, cols: slice | None) -> F32:
+    return values if cols is None else values[:, cols]
+
+
+def _runs(at: Rows) -> Iterator[tuple[int, int, int]]:
+    """(position, length, first row) of the runs of consecutive rows in `at`."""
+    if isinstance(at, range) and at.step == 1:
+        if len(at):
+            yield 0, len(at), at.start
+        return
+    rows = np.asarray(at, dtype=np.int64)
+    if not len(rows):
+        return
+    starts = np.flatnonzero(np.r_[True, np.diff(rows) != 1])
+    ends = np.r_[starts[1:], len(rows)]
+    for first, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        yield first, end - first, int(rows[first])
