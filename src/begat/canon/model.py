@@ -1,0 +1,124 @@
+"""The canonical model: what `resolve` delivers and every signal walks.
+
+Enters (from `resolve.py`): a checkpoint's entries, renamed and un-fused.  Leaves: `Canonical.read(key, rows)`, the accounting
+of every stored tensor, and the geometry (head counts, expert groups, symmetric axes) per tower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from begat.types import F32, U8, Checkpoint, Rows, TensorKey
+
+
+@dataclass(frozen=True, slots=True)
+class CanonTensor:
+    """Where a canonical tensor lies inside a stored one.
+
+    A canonical matrix is [out, in] as in torch's Linear: `stored[rows][:, cols]`, transposed afterwards when `transposed`.
+    A canonical vector is `stored.ravel()[rows]`.
+
+    Attributes:
+        name: the stored tensor.
+        shape: canonical shape, (out, in) or (n,).
+        rows: rows of the stored matrix view (of a vector: its elements).
+        cols: columns of the stored matrix view, None = all.
+        transposed: stored as [in, out]; canonical rows are then stored columns and costly to sample.
+    """
+
+    key: TensorKey
+    name: str
+    shape: tuple[int, ...]
+    rows: Rows
+    cols: slice | None = None
+    transposed: bool = False
+
+    @property
+    def is_vector(self) -> bool:
+        """One-dimensional."""
+        return len(self.shape) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What a tower's config and shapes say about its axes; None = unknown, and then nothing that needs it is tested.
+
+    Attributes:
+        width: size of the residual stream.
+        heads, kv_heads, head_dim, value_dim: attention geometry (value_dim differs from head_dim under MLA).
+        expert_groups: number of equal groups routing is limited to (1 = ungrouped); None = unknown.
+        symmetric: axis name → why it is a symmetry, for the axes that are (`families.toml`).
+        asymmetric: axis name → why it is not, or why that is unknown.
+    """
+
+    width: int | None
+    heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    value_dim: int | None
+    expert_groups: int | None
+    symmetric: Mapping[str, str] = field(default_factory=dict)
+    asymmetric: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Canonical:
+    """A checkpoint under canonical names. Every stored tensor is in exactly one of the three lists.
+
+    Attributes:
+        family: the matched family ("llama", "gpt2", …; "" when only generic names matched).
+        tensors: canonical key → place, ordered by key.
+        mapped: stored names that are used.
+        dropped: (stored name, reason).
+        unmapped: stored names no rule knows.
+        geometry: tower → geometry.
+    """
+
+    checkpoint: Checkpoint
+    family: str
+    tensors: Mapping[TensorKey, CanonTensor]
+    mapped: tuple[str, ...]
+    dropped: tuple[tuple[str, str], ...]
+    unmapped: tuple[str, ...]
+    geometry: Mapping[str, Geometry]
+
+    def read(self, key: TensorKey, rows: Rows | None = None) -> F32:
+        """Canonical rows (all by default) as float32 [len(rows), in]; of a vector its elements, [len(rows)]."""
+        t = self.tensors[key]
+        if t.is_vector:
+            flat = self.checkpoint.read(t.name, None).ravel()
+            return flat[_pick(t.rows, rows)]
+        if not t.transposed:
+            return self.checkpoint.read(t.name, _pick(t.rows, rows), t.cols)
+        return self._read_transposed(t, rows)
+
+    def raw(self, key: TensorKey, rows: Rows | None = None) -> U8 | None:
+        """Stored bytes of canonical rows, or None where they are no whole stored rows."""
+        t = self.tensors[key]
+        if t.is_vector or t.transposed or t.cols is not None:
+            return None
+        return self.checkpoint.raw(t.name, _pick(t.rows, rows))
+
+    def _read_transposed(self, t: CanonTensor, rows: Rows | None, chunk: int = 1 << 22) -> F32:
+        """Stored columns as canonical rows, reading at most `chunk` values at a time."""
+        want = np.arange(t.shape[0]) if rows is None else np.asarray(rows)
+        out = np.empty((len(want), t.shape[1]), dtype=np.float32)
+        step = max(1, chunk // max(1, t.shape[0]))
+        for first in range(0, t.shape[1], step):
+            at = _pick(t.rows, range(first, min(first + step, t.shape[1])))
+            out[:, first : first + step] = self.checkpoint.read(t.name, at, t.cols)[:, want].T
+        return out
+
+
+def _pick(outer: Rows, inner: Rows | None) -> Rows:
+    """outer[inner] for ranges and index arrays, staying a range where possible."""
+    if inner is None:
+        return outer
+    if isinstance(outer, range):
+        if isinstance(inner, range):
+            return outer[inner.start : inner.stop : inner.step]
+        return outer.start + outer.step * inner
+    return outer[inner.start : inner.stop : inner.step] if isinstance(inner, range) else outer[inner]
