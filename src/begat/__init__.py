@@ -1,0 +1,37 @@
+"""begat: decides from the weights whether one open-weight model was made from another.
+
+>>> import begat
+>>> verdict = begat.compare("path/to/A", "path/to/B")          # doctest: +SKIP
+>>> print(verdict.sentence)                                    # doctest: +SKIP
+
+Public names: `compare`, `open_checkpoint`, `Verdict`, `Checkpoint`, `InputError`. Heavy modules load when used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Checkpoint", "InputError", "Verdict", "__version__", "compare", "open_checkpoint"]
+
+if TYPE_CHECKING:
+    from begat.errors import InputError
+    from begat.pipeline.compare import compare
+    from begat.source import open_checkpoint
+    from begat.types import Checkpoint, Verdict
+
+_HOMES = {
+    "compare": "begat.pipeline.compare",
+    "open_checkpoint": "begat.source",
+    "Verdict": "begat.types",
+    "Checkpoint": "begat.types",
+    "InputError": "begat.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'begat' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,330 @@
+"""`compare`: the conductor of the main job.
+
+Enters: two paths or opened checkpoints.  Leaves: a `Verdict`.  The order of work: open, resolve, order tests, map, equality,
+published statistics beside, judge.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import begat
+from begat.canon.model import Canonical
+from begat.canon.resolve import resolve
+from begat.errors import InputError, printable
+from begat.pipeline.beside import published_statistics
+from begat.pipeline.equality import equality
+from begat.pipeline.exact import ExactResult, run_axes
+from begat.pipeline.inherit import common_keys, full_map, sampled_map
+from begat.pipeline.parts import find_parts
+from begat.pipeline.sampling import PUBLIC_SEED, seed_of
+from begat.source import open_checkpoint
+from begat.stats.order import LN10, max_log_e
+from begat.stats.power import detectable_cosine
+from begat.types import (
+    Accounting,
+    AxisResult,
+    Checkpoint,
+    EqualityResult,
+    MapCell,
+    PartResult,
+    PowerStatement,
+    Progress,
+    Verdict,
+)
+from begat.verdict import POLICY, Facts, judge
+
+#: checkpoints up to this size together get a full map without being asked for one
+SMALL = 64 << 20
+MAPS = ("auto", "sampled", "full", "none")
+
+
+def compare(
+    a: str | Path | Checkpoint,
+    b: str | Path | Checkpoint,
+    *,
+    base: str | Path | None = None,
+    map: str = "auto",
+    nonce: str = "",
+    published: bool = False,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Compare two checkpoints and judge whether one was made from the other.
+
+    Args:
+        a, b: weight files or folders, or opened checkpoints.
+        base: the base model of whichever of the two is a PEFT adapter folder.
+        map: "sampled" (a few rows of every tensor), "full" (every value), "none", or "auto": full for checkpoints of up to
+            64 MiB together, else sampled.
+        nonce: mixed into the public seed that chooses the sampled rows.
+        published: compute published statistics even where they must read all attention weights.
+        progress: told about long work; silent by default.
+
+    Returns:
+        a `Verdict`, whose `log10_e` is an e-value: under independence it reaches 10^k with probability at most 10^-k.
+
+    Raises:
+        InputError: unreadable or damaged input, the same path twice, no tensor role in common.
+    """
+    if map not in MAPS:
+        raise InputError("unknown kind of map", expected=" / ".join(MAPS), found=map)
+    start = time.perf_counter()
+    ca, cb = _open_two(a, b, base)
+    try:
+        return _compare(ca, cb, map, nonce, published, base, progress, start)
+    finally:
+        ca.reader.close()
+        cb.reader.close()
+
+
+def _compare(
+    ca: Checkpoint, cb: Checkpoint, map: str, nonce: str, published: bool, base: str | Path | None, progress: Progress | None, start: float
+) -> Verdict:  # fmt: skip
+    ma, mb = resolve(ca), resolve(cb)
+    seed = seed_of(ma, mb, nonce)
+    mode = ("full" if ca.nbytes + cb.nbytes <= SMALL else "sampled") if map == "auto" else map
+    adapter = _adapter_alone(ca, cb)
+    exact = ExactResult((), None, None, 0) if adapter else run_axes(ma, mb, seed, progress)
+    cells: tuple[MapCell, ...] = ()
+    if not adapter:
+        cells = full_map(ma, mb, progress) if mode == "full" else sampled_map(ma, mb, seed)
+    same = equality(ma, mb, cells, seed, mode == "full", progress)
+    if not adapter:
+        _require_something(ma, mb, exact, same)
+    parts = find_parts(exact.axes, cells, POLICY)
+    power = _power(exact.axes)
+    beside = published_statistics(ma, mb, published) if cells else ()
+    facts = _facts(ma, mb, exact, same, parts, power, adapter)
+    judgement = judge(facts)
+    return Verdict(
+        verdict=judgement.verdict,
+        sentence=judgement.sentence,
+        a=_path(ca),
+        b=_path(cb),
+        log10_e=exact.log10_e,
+        log10_p=exact.log10_p,
+        direction=judgement.direction,
+        direction_why=judgement.direction_why,
+        kind=judgement.kind,
+        axes=exact.axes,
+        parts=parts,
+        cells=cells if mode != "none" else (),
+        map_mode=mode,
+        equality=same,
+        beside=beside,
+        power=power,
+        accounting=(_accounting(ma, mb), _accounting(mb, ma)),
+        caveats=_caveats(ma, mb, exact, cells, judgement.verdict, same),
+        bytes_read=ca.reader.bytes_read + cb.reader.bytes_read,
+        bytes_total=ca.nbytes + cb.nbytes,
+        seconds=time.perf_counter() - start,
+        replay=_replay(ca, cb, seed, map, nonce, published, base, exact),
+    )
+
+
+def _open_two(a: str | Path | Checkpoint, b: str | Path | Checkpoint, base: str | Path | None) -> tuple[Checkpoint, Checkpoint]:
+    paths = [x.path if isinstance(x, Checkpoint) else Path(x) for x in (a, b)]
+    if paths[0].exists() and paths[1].exists() and os.path.samefile(*paths):
+        raise InputError("is named twice", file=paths[0], expected="two checkpoints", found="the same path for A and B",
+                         fix="name the other checkpoint")  # fmt: skip
+    ca = a if isinstance(a, Checkpoint) else open_checkpoint(a, base)
+    cb = b if isinstance(b, Checkpoint) else open_checkpoint(b, base)
+    if set(f.resolve() for f in ca.files) & set(f.resolve() for f in cb.files) and "peft" not in (ca.format, cb.format):
+        shared = next(f for f in ca.files if f.resolve() in {g.resolve() for g in cb.files})
+        raise InputError("is the weight file of both A and B", file=shared, fix="name two different checkpoints")
+    if base is not None and "peft" not in (ca.format, cb.format):
+        raise InputError("a base was given, but neither checkpoint is a PEFT adapter folder", file=base, fix="drop --base")
+    return ca, cb
+
+
+def _adapter_alone(ca: Checkpoint, cb: Checkpoint) -> str:
+    """Why an adapter without its base stops the test, "" otherwise."""
+    for name, c in (("A", ca), ("B", cb)):
+        if c.format == "peft" and any("without its base" in note for note in c.notes):
+            return f"{name} is an adapter without its base model; name the base with --base"
+    return ""
+
+
+def _require_something(a: Canonical, b: Canonical, exact: ExactResult, same: EqualityResult | None) -> None:
+    """No axis in common is an input error, unless there is at least something equal to talk about."""
+    if any(axis.tests for axis in exact.axes) or (same is not None and same.relation in ("identical", "on-grid")):
+        return
+    for model in (a, b):
+        if not model.tensors:
+            raise InputError("no tensor with a name begat knows", file=model.checkpoint.path, tensor=next(iter(model.unmapped), None),
+                             expected="names of a supported architecture", found=f"{len(model.unmapped)} unknown names",
+                             fix="see docs/formats.md for the supported names")  # fmt: skip
+    if not common_keys(a, b) or not _shared_widths(a, b):
+        raise InputError(
+            f"has no axis in common with {printable(b.checkpoint.path)}", file=a.checkpoint.path, tensor=_example(a),
+            expected=_shape_words(a), found=_shape_words(b), fix="compare models of one shape",
+        )  # fmt: skip
+
+
+def _shared_widths(a: Canonical, b: Canonical) -> bool:
+    return any(t in b.geometry and g.width == b.geometry[t].width for t, g in a.geometry.items())
+
+
+def _example(model: Canonical) -> str | None:
+    key = next((k for k in sorted(model.tensors) if k.role.endswith("up.weight") or k.role == "chain.weight"), None)
+    return None if key is None else model.tensors[key].name
+
+
+def _shape_words(model: Canonical) -> str:
+    words = []
+    for tower, g in model.geometry.items():
+        layers = {k.layer for k in model.tensors if k.tower == tower and k.layer >= 0}
+        up = next((t.shape for k, t in model.tensors.items() if k.tower == tower and k.role in ("mlp.up.weight", "expert.up.weight")), None)
+        words.append(f"{tower}: width {g.width}, {len(layers)} layers" + (f", MLP {up[0]}" if up else ""))
+    return "; ".join(words) or "no known tower"
+
+
+def _facts(
+    ma: Canonical, mb: Canonical, exact: ExactResult, same: EqualityResult | None, parts: Sequence[PartResult],
+    power: PowerStatement | None, adapter: str,
+) -> Facts:  # fmt: skip
+    tested = exact.log10_e is not None
+    best = max((max_log_e([t.m for t in x.tests]) / LN10 for x in exact.axes if x.tests), default=0.0)
+    reachable = best >= POLICY.dependence_log10_e
+    dependent = [p.part for p in parts if p.status == "dependent"]
+    without = [p.part for p in parts if p.status == "no-evidence"]
+    hits, sampled = (sum(getattr(x, n) for x in exact.axes) for n in ("hits", "sampled"))
+    why = adapter or ("" if reachable else _why_not(exact))
+    words = {
+        "a": f"“{_label(ma, mb)[0]}”", "b": f"“{_label(ma, mb)[1]}”", "hits": f"{hits:,}", "sampled": f"{sampled:,}",
+        "expected": f"{sum(x.expected for x in exact.axes):,.0f}", "p": power_of_ten(exact.log10_p),
+        "compared": f"{same.compared:,}" if same else "", "share": f"{same.share:.2%}" if same else "",
+        "grid": same.grid if same else "", "dependent": ranges(dependent) or "the residual stream", "independent": ranges(without),
+        "show": "shows" if len(without) == 1 else "show", "power": power.sentence if power else "", "why": why,
+    }  # fmt: skip
+    return Facts(
+        equality=same.relation if same else "unknown",
+        coarser=same.coarser if same else "",
+        tested=tested,
+        dependence=tested and exact.log10_e is not None and exact.log10_e >= POLICY.dependence_log10_e,
+        mixed=bool(without) and bool(dependent or tested),
+        reachable=reachable,
+        words=words,
+    )
+
+
+def _label(a: Canonical, b: Canonical) -> tuple[str, str]:
+    """Short names of the two: the last part of their paths that differs."""
+    x, y = (printable(os.path.abspath(m.checkpoint.path)).split(os.sep) for m in (a, b))
+    for i in range(1, min(len(x), len(y)) + 1):
+        if x[-i] != y[-i]:
+            return x[-i], y[-i]
+    return x[-1], y[-1]
+
+
+def _why_not(exact: ExactResult) -> str:
+    reasons = sorted({x.not_run for x in exact.axes if x.not_run and "has none" not in x.not_run})
+    return "; ".join(reasons) if reasons else "too few units in common for a test that could reach the threshold"
+
+
+def power_of_ten(log10: float | None) -> str:
+    """10^k in words, rounded towards caution."""
+    if log10 is None:
+        return "1"
+    return f"10^{-int(-log10)}" if log10 <= -2 else f"{10**log10:.2g}"
+
+
+def ranges(parts: Sequence[str]) -> str:
+    """"layer 0, layer 1, layer 2" as "layers 0–2"."""
+    out: list[str] = []
+    runs: list[tuple[str, int, int]] = []
+    for part in parts:
+        stem, _, number = part.rpartition(" ")
+        if not number.isdigit():
+            out.append(f"the {part}")
+        elif runs and runs[-1][0] == stem and runs[-1][2] == int(number) - 1:
+            runs[-1] = (stem, runs[-1][1], int(number))
+        else:
+            runs.append((stem, int(number), int(number)))
+    words = [f"{stem} {lo}" if lo == hi else f"{stem}s {lo}–{hi}" for stem, lo, hi in runs] + out
+    return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1] if words else ""
+
+
+def _power(axes: Sequence[AxisResult]) -> PowerStatement | None:
+    """Power of the axis that would have seen the least similarity."""
+    best: PowerStatement | None = None
+    for x in axes:
+        tests = [(t.m, t.noise_sd) for t in x.tests if t.m >= 8 and t.noise_sd > 0]
+        if not tests:
+            continue
+        if x.axis == "residual":  # alternatives on one permutation: one of them
+            tests = tests[:1]
+        cosine = detectable_cosine(tests, POLICY.dependence_log10_e, POLICY.power)
+        if cosine is not None and (best is None or best.cosine is None or cosine < best.cosine):
+            sentence = (
+                f"Had the {x.title} of one kept a mean cosine of {cosine:.2f} or more with the other's, in the same order, this would have been "
+                f"seen with probability {POLICY.power:.2f}."
+            )
+            best = PowerStatement(x.axis, cosine, POLICY.power, POLICY.dependence_log10_e, sentence)
+    return best
+
+
+def _accounting(model: Canonical, other: Canonical) -> Accounting:
+    c = model.checkpoint
+    only = tuple(str(k) for k in sorted(model.tensors) if k not in other.tensors)
+    return Accounting(
+        path=_path(c), format=c.format, family=model.family, stored=len(model.mapped) + len(model.dropped) + len(model.unmapped),
+        parameters=sum(c.entries[n].size for n in model.mapped), mapped=len(model.mapped), dropped=model.dropped,
+        unmapped=model.unmapped, only_here=only, files=tuple(f.name for f in c.files), header_digest=c.header_digest,
+    )  # fmt: skip
+
+
+def _path(c: Checkpoint) -> str:
+    return printable(c.path, 400)
+
+
+def _caveats(
+    a: Canonical, b: Canonical, exact: ExactResult, cells: Sequence[MapCell], verdict: str, same: EqualityResult | None
+) -> tuple[str, ...]:
+    out = [f"{name}: {printable(note, 400)}" for name, m in (("A", a), ("B", b)) for note in m.checkpoint.notes]
+    for name, m in (("A", a), ("B", b)):
+        if m.unmapped:
+            out.append(f"{name}: {len(m.unmapped)} tensors have names begat does not know and were not compared (listed below).")
+    if verdict == "no-evidence":
+        out.append(
+            "This test sees weights that kept their order. Units reordered, a residual stream rotated, changed widths, or distillation into "
+            "fresh weights are not seen by it."
+        )
+    if verdict in ("derived-or-shared-initialisation", "partly-derived"):
+        out.append(
+            "The order of units is drawn at initialisation: two models trained apart from the same initial weights share it too. The "
+            "test says they are not independent; it does not say which came first."
+        )
+    if same is not None and same.relation == "on-grid" and not same.complete:
+        out.append(f"Grid equality was checked on sampled rows of every matrix ({same.compared:,} values).")
+    if same is not None and same.exceptions:
+        out.append("Not equal or not on the grid: " + ", ".join(printable(e) for e in same.exceptions[:6]))
+    out.append(
+        "Assumed: training treated all units of an axis alike. Optimisers that depend on the index (8-bit block-wise states, sharded "
+        "random numbers) or weights initialised by index break this."
+    )
+    return tuple(out)
+
+
+def _replay(
+    ca: Checkpoint, cb: Checkpoint, seed: int, map: str, nonce: str, published: bool, base: str | Path | None, exact: ExactResult
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "tool": "begat",
+        "version": begat.__version__,
+        "public_seed": PUBLIC_SEED,
+        "seed": f"{seed:032x}",
+        "nonce": nonce,
+        "map": map,
+        "published": published,
+        "base": None if base is None else str(base),
+        "a": {"path": str(ca.path), "header_digest": ca.header_digest, "bytes": ca.nbytes},
+        "b": {"path": str(cb.path), "header_digest": cb.header_digest, "bytes": cb.nbytes},
+        "rounds": exact.rounds,
+    }
+
+

@@ -1,0 +1,193 @@
+"""Run the order tests of every axis within a byte budget, stopping early.
+
+Enters: two canonical models.  Leaves: `AxisResult`s.  Null and e-values: `begat.stats.order`; axes: `begat.signals.axes`.
+
+Reading goes in rounds. Round 0 samples every axis and every layer once, so that each part of the model has its say. Further rounds
+add disjoint samples of MLP, expert and chain units while the evidence is short of `ENOUGH` and the budget lasts; the e-value may be
+looked at after each (anytime-valid).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from begat.canon.model import Canonical
+from begat.pipeline.sampling import Plan, generator, plan_site, read_views
+from begat.signals.axes import AXES, Axis, Site
+from begat.signals.order import order_hits
+from begat.stats.order import (
+    LN10,
+    log10_p_alternatives,
+    log10_p_bound,
+    log10_p_combined,
+    log10_p_looks,
+    log_e_alternatives,
+    log_e_axis,
+    log_e_combined,
+)
+from begat.types import AxisResult, OrderTest, Progress
+
+#: rounds of disjoint samples at most
+ROUNDS = 8
+#: log10 e-value after which nothing more is read
+ENOUGH = 15.0
+#: share of the stored bytes of both models that may be read for the tests, and the floor below which nothing is spared
+BUDGET_SHARE = 0.014
+BUDGET_FLOOR = 24 << 20
+
+
+@dataclass(slots=True)
+class _AxisState:
+    axis: Axis
+    rounds: list[list[Plan]]
+    reason: str | None
+    tests: list[OrderTest] = field(default_factory=list)
+
+    def log_e(self) -> float:
+        hits = [t.hits for t in self.tests]
+        if self.axis.combine == "alternatives":
+            return log_e_alternatives(hits)
+        return log_e_axis(hits, planned=sum(len(r) for r in self.rounds))
+
+
+@dataclass(frozen=True, slots=True)
+class ExactResult:
+    """All axes, the combined e-value and p bound (None when no test ran)."""
+
+    axes: tuple[AxisResult, ...]
+    log10_e: float | None
+    log10_p: float | None
+    rounds: int
+
+
+def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = None) -> ExactResult:
+    """Sample every axis common to A and B; see the module."""
+    total = a.checkpoint.nbytes + b.checkpoint.nbytes
+    budget = max(BUDGET_FLOOR, int(BUDGET_SHARE * total))
+    states = [_plan_axis(a, b, axis, seed) for _, axis in AXES.items()]
+    _thin(states, budget)
+    if progress:
+        progress.start("order tests", sum(len(s.rounds[0]) for s in states if s.rounds))
+    _trim(states, budget)
+    planned = max((len(s.rounds) for s in states), default=0)
+    rounds = 0
+    for number in range(planned):
+        if number and _combined(states) >= ENOUGH:
+            break
+        rounds = number + 1
+        for state, plan in [(s, p) for s in states if number < len(s.rounds) for p in s.rounds[number]]:
+            test = _test(a, b, state.axis, plan)
+            if test is not None:
+                state.tests.append(test)
+            if progress:
+                progress.step()
+    if progress:
+        progress.done()
+    looks = rounds if planned > 1 else 0
+    results = tuple(_result(s, looks) for s in states)
+    ran = [r for r in results if r.log10_e is not None]
+    if not ran:
+        return ExactResult(results, None, None, rounds)
+    log10_p = log10_p_combined([r.log10_p for r in ran if r.log10_p is not None])
+    return ExactResult(results, _combined(states), log10_p, rounds)
+
+
+def _combined(states: Sequence[_AxisState]) -> float:
+    return log_e_combined([s.log_e() for s in states if s.tests]) / LN10
+
+
+def _plan_axis(a: Canonical, b: Canonical, axis: Axis, seed: int) -> _AxisState:
+    sites = list(axis.sites(a, b))
+    if not sites:
+        return _AxisState(axis, [], _why_not(a, b, axis))
+    rounds: list[list[Plan]] = [[] for _ in range(ROUNDS)]
+    for site in _some_per_layer(axis, sites, seed):
+        rng = generator(seed, axis.name, site.tower, site.layer, site.expert)  # one per site: alternatives see the same units
+        tests = 1 if axis.combine == "alternatives" or axis.per_layer == 1 else ROUNDS
+        for number, plan in enumerate(plan_site(a, b, site, axis.units, tests, rng)):
+            rounds[number].append(plan)
+    while rounds and not rounds[-1]:
+        rounds.pop()
+    return _AxisState(axis, rounds, None if rounds else "stored quantisation blocks are too small to sample inside one")
+
+
+def _some_per_layer(axis: Axis, sites: list[Site], seed: int) -> list[Site]:
+    if not axis.per_layer:
+        return sites
+    by_layer: dict[tuple[str, int], list[Site]] = defaultdict(list)
+    for site in sites:
+        by_layer[site.tower, site.layer].append(site)
+    chosen = []
+    for (tower, layer), group in by_layer.items():
+        pick = generator(seed, axis.name, "sites", tower, layer).permutation(len(group))[: axis.per_layer]
+        chosen += [group[i] for i in sorted(pick)]
+    return chosen
+
+
+def _thin(states: list[_AxisState], budget: int) -> None:
+    """Sample fewer units per test when round 0 alone would exceed the budget (down to 16 of them, never fewer tests)."""
+    cost = sum(p.cost for s in states if s.rounds for p in s.rounds[0])
+    if cost <= budget:
+        return
+    keep = max(0.25, budget / cost)
+    for state in states:
+        for plans in state.rounds:
+            for i, plan in enumerate(plans):
+                m = max(min(16, len(plan.units)), int(len(plan.units) * keep))
+                units = plan.units[np.linspace(0, len(plan.units) - 1, m).astype(int)]
+                plans[i] = Plan(plan.site, units, plan.tokens, int(plan.cost * m / len(plan.units)))
+
+
+def _trim(states: list[_AxisState], budget: int) -> None:
+    """Drop the later rounds that the budget cannot pay for. Costs are known before any weight is read, so what is planned
+    depends on no data and the e-values need not pay for it."""
+    spent = 0
+    for number in range(ROUNDS):
+        cost = sum(p.cost for s in states if number < len(s.rounds) for p in s.rounds[number])
+        if number and spent + cost > budget:
+            for state in states:
+                del state.rounds[number:]
+            return
+        spent += cost
+
+
+def _test(a: Canonical, b: Canonical, axis: Axis, plan: Plan) -> OrderTest | None:
+    hits = order_hits(read_views(a, plan), read_views(b, plan))
+    if hits.m < 2:
+        return None
+    site = plan.site
+    return OrderTest(axis.name, site.tower, site.layer, site.expert, hits.m, hits.hits, hits.noise_sd, hits.features)
+
+
+def _result(state: _AxisState, looks: int) -> AxisResult:
+    axis, tests = state.axis, state.tests
+    hits = [t.hits for t in tests]
+    if not tests:
+        reason = state.reason or "every sampled unit is constant (no weights to compare)"
+        return AxisResult(axis.name, axis.title, (), 0, 0, 0.0, None, None, axis.null, reason)
+    if axis.combine == "alternatives":
+        p, expected = log10_p_alternatives(hits), 1.0
+        shown = max(tests, key=lambda t: t.hits)
+        sampled, total = shown.m, shown.hits
+    else:
+        p, expected = log10_p_looks(log10_p_bound(sum(hits), len(hits)), looks), float(len(hits))
+        sampled, total = sum(t.m for t in tests), sum(hits)
+    return AxisResult(
+        axis.name, axis.title, tuple(tests), sampled, total, expected, state.log_e() / LN10, p, axis.null
+    )
+
+
+def _why_not(a: Canonical, b: Canonical, axis: Axis) -> str:
+    """Why an axis has no common site, in words."""
+    for name, model in (("A", a), ("B", b)):
+        for geometry in model.geometry.values():
+            if axis.name in geometry.asymmetric:
+                return f"{name}: {geometry.asymmetric[axis.name]}"
+    for name, model in (("A", a), ("B", b)):
+        if next(axis.sites(model, model), None) is None:
+            return f"{name} has none"
+    return "A and B have none of equal shape"

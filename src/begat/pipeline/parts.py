@@ -1,0 +1,86 @@
+"""Which layers and components show dependence.
+
+Enters: order tests and map cells.  Leaves: `PartResult`s. A part's e-value is never added to the verdict's; it only says where. The
+thresholds come from `begat.verdict`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from begat.stats.order import LN10, log_e_combined, log_e_single
+from begat.types import AxisResult, MapCell, OrderTest, PartResult
+from begat.verdict.policy import Policy
+
+_LAYER_AXES = ("mlp-units", "expert-units", "experts", "kv-heads", "value-dims", "latent-dims", "chain-units")
+
+
+def find_parts(axes: Sequence[AxisResult], cells: Sequence[MapCell], policy: Policy) -> tuple[PartResult, ...]:
+    """One part per layer of each tower, and one for each tower's embedding."""
+    tests: dict[tuple[str, int], list[OrderTest]] = defaultdict(list)
+    for axis in axes:
+        for t in axis.tests:
+            if axis.axis in _LAYER_AXES:
+                tests[t.tower, t.layer].append(t)
+    by_layer: dict[tuple[str, int], list[MapCell]] = defaultdict(list)
+    for c in cells:
+        by_layer[c.tower, c.layer].append(c)
+    layers = sorted(set(tests) | {k for k in by_layer if k[1] >= 0})
+    needed = policy.part_log10_e + math.log10(max(len(layers), 1))
+    parts = [_layer(tower, layer, tests[tower, layer], by_layer[tower, layer], needed, policy) for tower, layer in layers]
+    residual = next((a for a in axes if a.axis == "residual"), None)
+    towers = sorted({t.tower for t in residual.tests}) if residual else []
+    for tower in towers:
+        assert residual is not None
+        found = [t for t in residual.tests if t.tower == tower]
+        parts += _embedding(tower, found, by_layer[tower, -1], needed, policy)
+    return tuple(parts)
+
+
+def _layer(
+    tower: str, layer: int, tests: list[OrderTest], cells: list[MapCell], needed: float, policy: Policy
+) -> PartResult:
+    matrices = [abs(c.cosine) for c in cells if not c.role.endswith((".gain", ".bias"))]
+    gains = [c.cosine for c in cells if c.role.endswith(".gain") and c.n >= 64]
+    cosine = float(np.mean(matrices)) if matrices else None
+    hits, sampled = sum(t.hits for t in tests), sum(t.m for t in tests)
+    name = f"{tower} layer {layer}" if tower != "text" else f"layer {layer}"
+    if not tests:
+        return PartResult(name, tower, layer, "not-tested", None, 0, 0, cosine, "no symmetric axis in common")
+    by_axis: dict[str, float] = defaultdict(float)
+    for t in tests:
+        by_axis[t.axis] += log_e_single(t.hits)
+    log10_e = log_e_combined(list(by_axis.values())) / LN10
+    if log10_e >= needed:
+        return PartResult(name, tower, layer, "dependent", log10_e, hits, sampled, cosine, "units sit at the same index")
+    if cosine is not None and cosine > policy.agreeing_cosine:
+        return PartResult(name, tower, layer, "undetermined", log10_e, hits, sampled, cosine,
+                          "matrices agree at the same index, units do not: reordered or retrained in part")  # fmt: skip
+    if gains and max(gains) > policy.agreeing_gains:
+        return PartResult(name, tower, layer, "undetermined", log10_e, hits, sampled, cosine,
+                          "norm gains agree, units do not: the units may have been reordered")  # fmt: skip
+    if sampled < policy.part_units or log10_e > 1.0:
+        return PartResult(name, tower, layer, "undetermined", log10_e, hits, sampled, cosine, "too little to say")
+    return PartResult(name, tower, layer, "no-evidence", log10_e, hits, sampled, cosine, "units match no better than chance")
+
+
+def _embedding(tower: str, tests: list[OrderTest], cells: list[MapCell], needed: float, policy: Policy) -> list[PartResult]:
+    """The token embedding by its columns, judged alone."""
+    table = tests[-1]  # the alternatives come in the order all, gains, embedding
+    name = "embedding" if tower == "text" else f"{tower} embedding"
+    tokens = [c for c in cells if c.role in ("embed.tokens", "head.weight")]
+    if not tokens:
+        return []
+    log10_e = log_e_single(table.hits) / LN10
+    cosine = max(abs(c.cosine) for c in tokens)
+    if log10_e >= needed:
+        status, why = "dependent", "columns sit at the same index"
+    elif cosine > policy.agreeing_cosine or log10_e > 1.0 or table.m < policy.part_units:
+        status, why = "undetermined", "too little to say"
+    else:
+        status, why = "no-evidence", "columns match no better than chance"
+    return [PartResult(name, tower, -1, status, log10_e, table.hits, table.m, cosine, why)]
