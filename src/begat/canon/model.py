@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from begat.types import F32, U8, Checkpoint, Rows, TensorKey
+from begat.types import F32, I64, U8, Checkpoint, Rows, TensorKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class CanonTensor:
         name: the stored tensor.
         shape: canonical shape, (out, in) or (n,).
         rows: rows of the stored matrix view (of a vector: its elements).
-        cols: columns of the stored matrix view, None = all.
+        cols: columns of the stored matrix view, None = all (an index array only where `transposed`).
         transposed: stored as [in, out]; canonical rows are then stored columns and costly to sample.
     """
 
@@ -33,7 +33,7 @@ class CanonTensor:
     name: str
     shape: tuple[int, ...]
     rows: Rows
-    cols: slice | None = None
+    cols: slice | I64 | None = None
     transposed: bool = False
 
     @property
@@ -92,6 +92,7 @@ class Canonical:
             flat = self.checkpoint.read(t.name, None).ravel()
             return flat[_pick(t.rows, rows)]
         if not t.transposed:
+            assert not isinstance(t.cols, np.ndarray)
             return self.checkpoint.read(t.name, _pick(t.rows, rows), t.cols)
         return self._read_transposed(t, rows)
 
@@ -106,10 +107,11 @@ class Canonical:
         """Stored columns as canonical rows, reading at most `chunk` values at a time."""
         want = np.arange(t.shape[0]) if rows is None else np.asarray(rows)
         out = np.empty((len(want), t.shape[1]), dtype=np.float32)
-        step = max(1, chunk // max(1, t.shape[0]))
+        cols, want = (None, t.cols[want]) if isinstance(t.cols, np.ndarray) else (t.cols, want)
+        step = max(1, chunk // max(1, self.checkpoint.entries[t.name].cols))
         for first in range(0, t.shape[1], step):
             at = _pick(t.rows, range(first, min(first + step, t.shape[1])))
-            out[:, first : first + step] = self.checkpoint.read(t.name, at, t.cols)[:, want].T
+            out[:, first : first + step] = self.checkpoint.read(t.name, at, cols)[:, want].T
         return out
 
 

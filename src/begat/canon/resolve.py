@@ -1,0 +1,132 @@
+"""From a checkpoint to its canonical form: every stored tensor mapped, dropped with a reason, or listed.
+
+Enters: a `Checkpoint`.  Leaves: a `Canonical`.  The steps, each in its own module: names → claims (`rules.py`, `claims.py`), the
+family (`families.py`), orientation (`shapes.py`), head counts (`geometry.py`), cutting (`layout.py`), plain chains (`chains.py`),
+and the check that layers fit (`check.py`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from begat.canon import families as family_table
+from begat.canon import rules as rule_table
+from begat.canon.chains import find_chains
+from begat.canon.check import check
+from begat.canon.claims import Claim, collect
+from begat.canon.config import Numbers, numbers
+from begat.canon.families import Family
+from begat.canon.geometry import Heads, expert_groups, heads_of
+from begat.canon.layout import Cutter
+from begat.canon.model import Canonical, CanonTensor, Geometry
+from begat.canon.shapes import Placed, place, width_of
+from begat.types import Checkpoint, TensorKey
+
+
+@dataclass(frozen=True, slots=True)
+class _Tower:
+    """What is known about one tower."""
+
+    family: Family
+    numbers: Numbers
+    width: int | None
+    placed: list[Placed]
+    heads: Heads
+    rope_pairs: bool
+
+
+def resolve(checkpoint: Checkpoint) -> Canonical:
+    """Rename and un-fuse a checkpoint.
+
+    Raises:
+        InputError: tensors of one layer contradict each other.
+    """
+    found = collect(checkpoint.entries, rule_table.load())
+    by_tower: dict[str, list[Claim]] = defaultdict(list)
+    for claim in found.claims:
+        by_tower[claim.key.tower].append(claim)
+    towers = {name: _tower(checkpoint, name, claims, found.modules[name]) for name, claims in by_tower.items()}
+    tensors: dict[TensorKey, CanonTensor] = {}
+    mapped: list[str] = []
+    dropped, unmapped = list(found.dropped), list(found.unmapped)
+    for tower in towers.values():
+        _cut(checkpoint, tower, tensors, mapped, dropped, unmapped)
+    for t in find_chains(unmapped, checkpoint.entries, set(towers)):
+        tensors[t.key] = t
+        mapped.append(t.name)
+    chained = set(mapped)
+    ordered = dict(sorted(tensors.items(), key=lambda kt: (kt[0].tower, kt[0].layer, kt[0].role, kt[0].expert)))
+    check(checkpoint, ordered, {n: t.width if t.family.name else None for n, t in towers.items()})
+    return Canonical(
+        checkpoint, _family_name(towers), ordered, tuple(mapped), tuple(dropped),
+        tuple(n for n in unmapped if n not in chained), _geometries(ordered, towers),
+    )  # fmt: skip
+
+
+def _family_name(towers: dict[str, _Tower]) -> str:
+    if "text" in towers:
+        return towers["text"].family.name
+    return next((t.family.name for _, t in sorted(towers.items()) if t.family.name), "")
+
+
+def _tower(checkpoint: Checkpoint, name: str, claims: list[Claim], modules: set[str]) -> _Tower:
+    gguf, table = checkpoint.format == "gguf", family_table.load()
+    said = numbers(checkpoint.config, name)
+    family = table.recognise(modules, said.model_type, gguf)
+    width = width_of(claims, checkpoint.entries)
+    placed = place(claims, checkpoint.entries, family, width, gguf)
+    heads = heads_of(placed, said, family, gguf)
+    pairs = said.model_type in table.gguf_rope_pairs if gguf else family.rope_pairs
+    return _Tower(family, said, width, placed, heads, pairs)
+
+
+def _cut(
+    checkpoint: Checkpoint,
+    tower: _Tower,
+    tensors: dict[TensorKey, CanonTensor],
+    mapped: list[str],
+    dropped: list[tuple[str, str]],
+    unmapped: list[str],
+) -> None:
+    qkv = "concat" if checkpoint.format == "gguf" else tower.family.qkv
+    interleaved = tower.family.interleaved_gate_up and checkpoint.format != "gguf"
+    cutter = Cutter(tower.heads, qkv, interleaved, tower.rope_pairs)
+    o_into = {p.claim.key.layer: p.into for p in tower.placed if p.claim.key.role == "attn.o.weight"}
+    down_into = {
+        (p.claim.key.layer, p.claim.key.role[:-11]): p.into for p in tower.placed if p.claim.key.role.endswith(".down.weight")
+    }
+    for p in tower.placed:
+        key = p.claim.key
+        parts = cutter.cut(p, o_into.get(key.layer), down_into.get((key.layer, key.role.partition(".")[0])))
+        if isinstance(parts, str):
+            dropped.append((p.claim.name, parts))
+        elif any(t.key in tensors for t in parts):
+            unmapped.append(p.claim.name)
+        else:
+            tensors.update((t.key, t) for t in parts)
+            mapped.append(p.claim.name)
+
+
+def _geometries(tensors: dict[TensorKey, CanonTensor], towers: dict[str, _Tower]) -> dict[str, Geometry]:
+    roles: dict[str, set[str]] = defaultdict(set)
+    experts: dict[str, set[int]] = defaultdict(set)
+    for key, t in tensors.items():
+        roles[key.tower].add(key.role)
+        if key.role == "moe.router.weight":
+            experts[key.tower].add(t.shape[0])
+    out = {}
+    table = family_table.load()
+    for name in sorted(roles):
+        tower = towers.get(name)
+        family = tower.family if tower else family_table.UNKNOWN
+        heads = tower.heads if tower else Heads()
+        said = tower.numbers if tower else Numbers()
+        counts = experts[name]
+        groups = expert_groups(family, said, next(iter(counts)) if len(counts) == 1 else None)
+        symmetric, asymmetric = table.axes(family, roles[name], said.alibi, groups is not None)
+        out[name] = Geometry(
+            tower.width if tower else None, heads.heads, heads.kv_heads, heads.head_dim, heads.value_dim, groups,
+            symmetric, asymmetric,
+        )  # fmt: skip
+    return out
