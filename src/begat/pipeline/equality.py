@@ -135,16 +135,27 @@ def _rounded(fine: Canonical, coarse: Canonical, name: str, cells: list[MapCell]
     share = float(np.mean(shares)) if shares else 0.0
     done = len(shares) == len(keys) and len(misses) <= (1 - _TENSORS) * len(keys)
     inexact = [g for g in grids if g != "exact"]
-    if done and inexact and not _vectors_moved(cells):
+    if done and inexact and not _vectors_moved(fine, coarse, cells):
         return EqualityResult("on-grid", False, n, share, max(set(inexact), key=inexact.count), name, tuple(misses[:20]))
     return EqualityResult("different", False, n, share, "", "", tuple(misses[:20]))
 
 
-def _vectors_moved(cells: list[MapCell]) -> bool:
-    """Norm gains and biases are hardly ever quantised; when they moved, the model was trained, not only rounded."""
+def _vectors_moved(fine: Canonical, coarse: Canonical, cells: list[MapCell]) -> bool:
+    """Norm gains and biases are hardly ever quantised; when they moved, the model was trained, not only rounded.
+
+    Rounding to the coarse model's own float type is no move, nor is a constant added to all gains (some converters store gain - 1).
+    """
     vectors = [c for c in cells if c.role.endswith((".gain", ".bias")) and c.n > 8]
-    moved = [c for c in vectors if c.change > 0.02 and c.cosine < 0.9999]
-    return len(moved) > 0.02 * len(vectors)
+    moved = 0
+    for c in vectors:
+        if c.change > 0.02 and c.cosine < 0.9999:
+            key = TensorKey(c.tower, c.layer, c.role, c.expert)
+            kind, finer = DTYPES[stored_type(coarse, key)], DTYPES[stored_type(fine, key)]
+            rounds = kind.mantissa is not None and (finer.mantissa or 0) > kind.mantissa
+            x, y = fine.read(key), coarse.read(key)
+            if not rounds or float_agreement(x, y, kind.mantissa or 0, 2.0**kind.tiny) < _VALUES:
+                moved += 1
+    return moved > 0.02 * len(vectors)
 
 
 def _rows(fine: Canonical, coarse: Canonical, key: TensorKey, seed: int) -> tuple[F32, F32]:
@@ -161,7 +172,8 @@ def _one_tensor(fine: Canonical, coarse: Canonical, key: TensorKey, x: F32, y: F
     entry = coarse.checkpoint.entries[t.name]
     kind, finer = DTYPES[entry.dtype], DTYPES[stored_type(fine, key)]
     if kind.mantissa is not None and (entry.scaling is not None or (finer.mantissa or 0) > kind.mantissa):
-        share = float_agreement(x, y, kind.mantissa)
+        scale = 1.0 if entry.scaling is None else float(np.abs(entry.scaling.scale).max(initial=0))
+        share = float_agreement(x, y, kind.mantissa, 2.0**kind.tiny * scale)
         if share >= _VALUES or entry.scaling is not None:
             return share, f"{kind.name} rounding"
     if entry.scaling is not None:  # integers whose scale covers a run of each row (of each column when stored transposed)

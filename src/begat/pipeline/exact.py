@@ -37,7 +37,7 @@ ROUNDS = 8
 ENOUGH = 15.0
 #: share of the stored bytes of both models that may be read for the tests, and the floor below which nothing is spared
 BUDGET_SHARE = 0.014
-BUDGET_FLOOR = 24 << 20
+BUDGET_FLOOR = 8 << 20
 
 
 @dataclass(slots=True)

@@ -19,11 +19,11 @@ _FIRST = 8
 _SLACK = 0.06
 
 
-def float_agreement(fine: F32, coarse: F32, mantissa: int) -> float:
-    """Share of values of `coarse` that are `fine` rounded to `mantissa` explicit bits (or closer), in [0, 1]."""
-    half_ulp = np.abs(coarse) * np.float32(2.0 ** -(mantissa + 1)) * np.float32(1.01)
-    tiny = np.float32(np.abs(coarse).max(initial=0.0) * 2.0**-14)  # subnormals of narrow types
-    return float((np.abs(fine - coarse) <= half_ulp + tiny).mean())
+def float_agreement(fine: F32, coarse: F32, mantissa: int, tiny: float) -> float:
+    """Share of values of `coarse` that are `fine` rounded to `mantissa` explicit bits, or to multiples of the smallest subnormal `tiny`, in [0, 1]."""
+    half_ulp = np.abs(coarse) * np.float32(2.0 ** -(mantissa + 1))
+    allowed = np.maximum(half_ulp, np.float32(tiny / 2)) * np.float32(1.01)
+    return float((np.abs(fine - coarse) <= allowed).mean())
 
 
 def grid_agreement(fine: F32, coarse: F32, runs: tuple[int, ...]) -> tuple[float, str]:

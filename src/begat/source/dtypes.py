@@ -20,7 +20,7 @@ from begat.types import F32, U8
 class DType:
     """A stored type: `block` consecutive values of a row take `block_bytes` bytes.
 
-    mantissa: explicit mantissa bits of a float type, None for integers and block types; `grid` is the length of the runs of
+    mantissa: explicit mantissa bits of a float type, None for integers and block types; `tiny`: log2 of its smallest subnormal; `grid` is the length of the runs of
     a row that share one quantisation scale (1 = no grid beyond the float's own rounding).
     """
 
@@ -29,6 +29,7 @@ class DType:
     block_bytes: int
     mantissa: int | None = None
     grid: int = 1
+    tiny: int = -1074
 
     def row_bytes(self, cols: int) -> int:
         """Bytes of a row of `cols` values; raises ValueError when cols is no multiple of the block."""
@@ -41,13 +42,13 @@ DTYPES: dict[str, DType] = {
     d.name: d
     for d in (
         DType("F64", 1, 8, 52),
-        DType("F32", 1, 4, 23),
-        DType("F16", 1, 2, 10),
-        DType("BF16", 1, 2, 7),
-        DType("F8_E4M3", 1, 1, 3),
-        DType("F8_E5M2", 1, 1, 2),
-        DType("F8_E4M3FNUZ", 1, 1, 3),
-        DType("F8_E5M2FNUZ", 1, 1, 2),
+        DType("F32", 1, 4, 23, tiny=-149),
+        DType("F16", 1, 2, 10, tiny=-24),
+        DType("BF16", 1, 2, 7, tiny=-133),
+        DType("F8_E4M3", 1, 1, 3, tiny=-9),
+        DType("F8_E5M2", 1, 1, 2, tiny=-16),
+        DType("F8_E4M3FNUZ", 1, 1, 3, tiny=-10),
+        DType("F8_E5M2FNUZ", 1, 1, 2, tiny=-17),
         DType("F8_E8M0", 1, 1, 0),
         DType("I64", 1, 8),
         DType("I32", 1, 4),
@@ -130,8 +131,8 @@ def _gguf_decoder(kind: object) -> Callable[[U8], F32]:
     from gguf import quants
 
     def run(raw: U8) -> F32:
-        values: F32 = quants.dequantize(np.ascontiguousarray(raw), kind)
-        return values.astype(np.float32, copy=False)
+        values: F32 = np.asarray(quants.dequantize(np.ascontiguousarray(raw), kind), dtype=np.float32)
+        return values
 
     return run
 

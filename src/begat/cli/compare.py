@@ -1,0 +1,34 @@
+"""`begat compare A B`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from begat.cli.main import EXIT_CODES
+from begat.cli.output import emit
+from begat.cli.progress import StderrProgress
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--base", type=click.Path(path_type=Path), help="Base model of whichever of the two is a PEFT adapter folder.")
+@click.option("--map", "map_", type=click.Choice(["auto", "sampled", "full", "none"]), default="auto", show_default=True,
+              help="Inheritance map from a few rows of every tensor, from every value, or none; auto is full for small checkpoints.")  # fmt: skip
+@click.option("--nonce", default="", help="Your own word, mixed into the public seed that chooses the sampled rows.")
+@click.option("--published", is_flag=True, help="Show published statistics even if they must read all attention weights.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON (schema: begat/report/schema).")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write one self-contained HTML report here.")
+def compare(
+    a: Path, b: Path, base: Path | None, map_: str, nonce: str, published: bool, as_json: bool, html: Path | None
+) -> int:  # fmt: skip
+    """Was checkpoint B made from checkpoint A, or A from B?
+
+    A and B are folders or files: safetensors, torch .bin/.pt/.pth, GGUF, ONNX, or a PEFT adapter folder with --base.
+    """
+    from begat.pipeline.compare import compare as run
+
+    verdict = run(a, b, base=base, map=map_, nonce=nonce, published=published, progress=StderrProgress())
+    return emit(verdict, as_json, html)
