@@ -20,8 +20,9 @@ from begat.types import F32, U8
 class DType:
     """A stored type: `block` consecutive values of a row take `block_bytes` bytes.
 
-    mantissa: explicit mantissa bits of a float type, None for integers and block types; `tiny`: log2 of its smallest subnormal; `grid` is the length of the runs of
-    a row that share one quantisation scale (1 = no grid beyond the float's own rounding).
+    mantissa: explicit mantissa bits of a float type, None for integers and block types; `tiny`: log2 of its smallest
+    subnormal; `grid` is the length of the runs of a row that share one quantisation scale (1 = no grid beyond the float's
+    own rounding).
     """
 
     name: str
@@ -101,7 +102,8 @@ def _fp8_table(name: str) -> F32:
     import ml_dtypes
 
     codes = np.arange(256, dtype=np.uint8)
-    return codes.view(getattr(ml_dtypes, _ML_DTYPES[name])).astype(np.float32)
+    table: F32 = codes.view(getattr(ml_dtypes, _ML_DTYPES[name])).astype(np.float32)
+    return table
 
 
 _BLOCK_DECODERS: dict[str, Callable[[U8], F32]] = {}
@@ -137,5 +139,8 @@ def _gguf_decoder(kind: object) -> Callable[[U8], F32]:
     return run
 
 
-#: run length of a row that shares one scale, where it is not the usual 32
-_GRID = {"Q2_K": 16, "Q3_K": 16, "Q6_K": 16, "TQ1_0": 256, "TQ2_0": 256, "NVFP4": 16}
+#: run length of a row that shares one scale (and minimum), where it is not the usual 32; from the block layouts of ggml-common.h.
+#: IQ1_M has a scale per 16 values but a shift per 8.
+_GRID = {
+    "Q2_K": 16, "Q3_K": 16, "Q6_K": 16, "IQ2_XS": 16, "IQ2_S": 16, "IQ1_M": 8, "TQ1_0": 256, "TQ2_0": 256, "NVFP4": 16,
+}  # fmt: skip

@@ -6,13 +6,18 @@ Adding a format is one file beside this one with a `@FORMATS.add("name")` class,
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from begat.errors import InputError
 from begat.registry import Registry
 from begat.types import TensorEntry
+
+_MAX_DIMS = 32
+_MAX_NAME = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class ParsedFile:
         metadata: the header's own metadata (GGUF: dotted keys).
         skipped: (name, reason) for stored things that are no weights.
         notes: caveats for the report.
+
     """
 
     entries: tuple[TensorEntry, ...]
@@ -37,7 +43,10 @@ class ParsedFile:
 class Format(Protocol):
     """A file format: recognises its files and parses their headers. Never reads weight data, never executes."""
 
-    suffixes: tuple[str, ...]
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Lower-case file name endings."""
+        ...
 
     def recognises(self, head: bytes) -> bool:
         """Do the first 64 bytes of a file look like this format?"""
@@ -49,3 +58,68 @@ class Format(Protocol):
 
 
 FORMATS: Registry[Format] = Registry("format")
+
+
+def check_name(path: Path, name: str) -> str:
+    """`name`, when it can be printed, hashed and written; raises InputError on lone surrogates, emptiness and absurd length."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError("a tensor's name is not valid Unicode", file=path, tensor=name, fix="re-save the checkpoint") from None
+    if not 0 < len(name) <= _MAX_NAME:
+        raise InputError(
+            "a tensor's name is empty or too long",
+            file=path,
+            expected=f"1 to {_MAX_NAME} characters",
+            found=len(name),
+            fix="re-save the checkpoint",
+        )
+    return name
+
+
+def check_shape(path: Path, name: str, shape: Any) -> tuple[int, ...]:
+    """`shape` as a tuple of sizes; raises InputError unless it is a short sequence of natural numbers with a sane product.
+
+    The product is checked with empty axes counted as 1, so that [2**61, 0] cannot overflow the row count.
+    """
+    if not isinstance(shape, (list, tuple)) or not all(type(n) is int and n >= 0 for n in shape):
+        raise InputError(
+            "shape is not a list of sizes", file=path, tensor=name, found=type(shape).__name__, fix="download the file again"
+        )
+    if len(shape) > _MAX_DIMS:
+        raise InputError("shape has too many axes", file=path, tensor=name, expected=f"at most {_MAX_DIMS}", found=len(shape))
+    size = 1
+    for n in shape:
+        size *= max(n, 1)
+        if size >= 1 << 48:
+            raise InputError(
+                "shape is absurdly large",
+                file=path,
+                tensor=name,
+                expected="fewer than 2**48 elements",
+                found=list(shape),
+                fix="download the file again",
+            )
+    return tuple(shape)
+
+
+def digest_of(entries: tuple[TensorEntry, ...] | list[TensorEntry]) -> str:
+    """sha256 hex over a canonical text of entries: for formats whose header bytes are mixed with data."""
+    text = "\n".join(f"{e.name}\t{e.dtype}\t{list(e.shape)}\t{e.file.name}\t{e.offset}\t{e.nbytes}\t{e.strides}" for e in entries)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_overlap(path: Path, entries: list[TensorEntry]) -> None:
+    """Raises InputError when two tensors share bytes, in formats where none may."""
+    last: TensorEntry | None = None
+    for entry in sorted((e for e in entries if e.nbytes), key=lambda e: (e.offset, e.nbytes)):
+        if last is not None and entry.offset < last.offset + last.nbytes:
+            raise InputError(
+                f"data overlaps tensor '{last.name}'",
+                file=path,
+                tensor=entry.name,
+                expected=f"start at {last.offset + last.nbytes} or later",
+                found=entry.offset,
+                fix="download the file again",
+            )
+        last = entry

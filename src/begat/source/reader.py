@@ -7,6 +7,7 @@ network disk through mmap is many times slower, and a truncated file is an error
 from __future__ import annotations
 
 import os
+import stat
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,10 @@ import numpy as np
 
 from begat.errors import InputError
 from begat.source.dtypes import DTYPES, decode
-from begat.types import F32, U8, I64, Rows, Scaling, TensorEntry
+from begat.types import F32, I64, U8, Rows, Scaling, TensorEntry
 
 _OPEN_FILES = 32
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)  # a named pipe must not block the open
 _WHOLE_SPAN_LIMIT = 1 << 31  # a strided tensor is read as its whole span; refuse absurd ones
 
 
@@ -32,15 +34,16 @@ class FileReader:
 
     def rows(self, entry: TensorEntry, rows: Rows | None, cols: slice | None = None) -> F32:
         """Rows of the matrix view, dequantised, as float32 [len(rows), n_cols]; see `begat.types.Reader`."""
-        at = range(entry.rows) if rows is None else rows
+        at = _checked(entry, rows)
         dtype = DTYPES[entry.dtype]
-        if entry.strides is not None:
+        if entry.strides is not None and row_pitch(entry) is None:
             return _cut(self._strided(entry)[np.asarray(at)], cols)
         if cols is not None and dtype.block == 1:
-            start, stop, _ = cols.indices(entry.cols)
-            raw = self._segments(entry, at, start * dtype.block_bytes, (stop - start) * dtype.block_bytes)
-            values = decode(entry.dtype, raw)
-            return values if entry.scaling is None else scaled(values, entry.scaling, at, start)
+            start, stop, step = cols.indices(entry.cols)
+            if step == 1 and start <= stop:
+                raw = self._segments(entry, at, start * dtype.block_bytes, (stop - start) * dtype.block_bytes)
+                values = decode(entry.dtype, raw)
+                return values if entry.scaling is None else scaled(values, entry.scaling, at, start)
         values = decode(entry.dtype, self.raw(entry, at))
         if entry.scaling is not None:
             values = scaled(values, entry.scaling, at, 0)
@@ -48,8 +51,8 @@ class FileReader:
 
     def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
         """Stored bytes of rows [len(rows), row_bytes]; strided tensors come out as contiguous rows of their type."""
-        at = range(entry.rows) if rows is None else rows
-        if entry.strides is not None:
+        at = _checked(entry, rows)
+        if entry.strides is not None and row_pitch(entry) is None:
             dtype = DTYPES[entry.dtype]
             cells = self._strided_raw(entry)[np.asarray(at)]
             return np.ascontiguousarray(cells).reshape(len(at), entry.cols * dtype.block_bytes)
@@ -64,11 +67,13 @@ class FileReader:
 
     def _segments(self, entry: TensorEntry, at: Rows, skip: int, length: int) -> U8:
         """Bytes [skip, skip+length) of each of the rows `at`, consecutive rows in one read where that is all of them."""
-        pitch = DTYPES[entry.dtype].row_bytes(entry.cols)
+        pitch = row_pitch(entry) or DTYPES[entry.dtype].row_bytes(entry.cols)
         out = np.empty((len(at), length), dtype=np.uint8)
+        if not out.nbytes:
+            return out
         with self._lock:
             fd = self._fd(entry.file)
-            if length == pitch:
+            if length == pitch and not skip:
                 for first, count, start in _runs(at):
                     self._read_into(fd, entry, out[first : first + count], entry.offset + start * pitch)
             else:
@@ -77,10 +82,15 @@ class FileReader:
         return out
 
     def _read_into(self, fd: int, entry: TensorEntry, out: U8, offset: int) -> None:
-        view = memoryview(out).cast("B") if out.nbytes else memoryview(b"")
+        if not out.nbytes:
+            return
+        view = out.data.cast("B")
         done = 0
         while done < out.nbytes:
-            n = os.preadv(fd, [view[done:]], offset + done)
+            try:
+                n = os.preadv(fd, [view[done:]], offset + done)
+            except OSError as err:
+                raise InputError(f"cannot be read: {err.strerror}", file=entry.file, tensor=entry.name) from None
             if n == 0:
                 raise InputError(
                     "file ends inside a tensor", file=entry.file, tensor=entry.name,
@@ -94,9 +104,12 @@ class FileReader:
             self._fds.move_to_end(path)
             return self._fds[path]
         try:
-            fd = os.open(path, os.O_RDONLY)
+            fd = os.open(path, os.O_RDONLY | _NO_WAIT)
         except OSError as err:
             raise InputError(f"cannot be read: {err.strerror}", file=path) from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise InputError("is not a regular file", file=path)
         self._fds[path] = fd
         if len(self._fds) > _OPEN_FILES:
             os.close(self._fds.popitem(last=False)[1])
@@ -115,6 +128,7 @@ class FileReader:
         span = np.empty(entry.nbytes, dtype=np.uint8)
         with self._lock:
             self._read_into(self._fd(entry.file), entry, span, entry.offset)
+        # the header parser checked that offset + strides stay inside nbytes, so the view cannot leave `span`
         cells = np.lib.stride_tricks.as_strided(
             span, (*entry.shape, item), (*(s * item for s in entry.strides), 1), writeable=False
         )
@@ -134,6 +148,26 @@ def scaled(values: F32, scaling: Scaling, rows: Rows, first_col: int) -> F32:
     scale = scaling.scale[row_of][:, col_of]
     out: F32 = values * scale if scaling.zero is None else (values - scaling.zero[row_of][:, col_of]) * scale
     return out
+
+
+def row_pitch(entry: TensorEntry) -> int | None:
+    """Bytes from one row to the next of a strided matrix whose rows are whole (a slice of a fused one), else None."""
+    if entry.strides is None or len(entry.shape) != 2 or not entry.strides[0]:
+        return None
+    if entry.strides[1] != 1 and entry.shape[1] != 1:
+        return None
+    return entry.strides[0] * DTYPES[entry.dtype].block_bytes
+
+
+def _checked(entry: TensorEntry, rows: Rows | None) -> Rows:
+    """`rows`, or all rows. Raises IndexError on a row the tensor does not have: it would read its neighbour's bytes."""
+    if rows is None:
+        return range(entry.rows)
+    if len(rows):
+        low, high = (min(rows[0], rows[-1]), max(rows[0], rows[-1])) if isinstance(rows, range) else (rows.min(), rows.max())
+        if low < 0 or high >= entry.rows:
+            raise IndexError(f"rows {low} to {high} of a tensor of {entry.rows} rows ('{entry.name}')")
+    return rows
 
 
 def _cut(values: F32, cols: slice | None) -> F32:
