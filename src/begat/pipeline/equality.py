@@ -8,6 +8,8 @@ every matrix (all rows with a full map's budget of none: a sample is named as su
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from begat.canon.model import Canonical
@@ -55,8 +57,8 @@ def _all_equal(a: Canonical, b: Canonical, cells: tuple[MapCell, ...]) -> Equali
     if not retyped and not extra:
         return EqualityResult("identical", True, n, 1.0, "", "", ())
     if not extra:
-        coarser = _coarser(a, b)
-        return EqualityResult("on-grid", True, n, 1.0, "another number type: " + ", ".join(retyped), coarser, ())
+        # nothing was lost, so nothing says which was there first
+        return EqualityResult("on-grid", True, n, 1.0, "the number types " + ", ".join(retyped), "", ())
     return EqualityResult("different", True, n, 1.0, "", "", tuple(extra[:20]))
 
 
@@ -93,27 +95,30 @@ def _same_bytes(a: Canonical, b: Canonical, name: str) -> bool:
     return all(np.array_equal(a.checkpoint.raw(name, s), b.checkpoint.raw(name, s)) for s in spans)
 
 
-def _coarser(a: Canonical, b: Canonical) -> str:
-    bits = [np.median([_bits(m, k) for k in common_keys(a, b)]) for m in (a, b)]
-    return "" if bits[0] == bits[1] else ("A" if bits[0] < bits[1] else "B")
-
-
-def _bits(model: Canonical, key: TensorKey) -> float:
-    entry = model.checkpoint.entries[model.tensors[key].name]
-    kind = DTYPES[entry.dtype]
-    return 8.0 * kind.block_bytes / kind.block
-
-
 def _on_grid(a: Canonical, b: Canonical, cells: tuple[MapCell, ...], seed: int) -> EqualityResult:
-    """Is B a rounding of A, or A of B? On sampled rows of every common matrix."""
-    best: EqualityResult | None = None
-    for fine, coarse, name in ((a, b, "B"), (b, a, "A")):
-        found = _rounded(fine, coarse, name, [c for c in cells if c.n > 1], seed)
-        if found.relation == "on-grid":
-            return found
-        best = found if best is None or found.share > best.share else best
-    assert best is not None
-    return best
+    """Is B a rounding of A, or A of B? On sampled rows of every common matrix.
+
+    When both hold, the one on the finer grid is the rounding: an 8-bit copy of a 4-bit model stays within half an 8-bit step of
+    it, while a 4-bit copy of an 8-bit model does not.
+    """
+    found = [_rounded(a, b, "B", [c for c in cells if c.n > 1], seed), _rounded(b, a, "A", [c for c in cells if c.n > 1], seed)]
+    yes = [f for f in found if f.relation == "on-grid"]
+    if len(yes) == 2:
+        bits = [_median_bits(b, a), _median_bits(a, b)]
+        if bits[0] != bits[1]:
+            return found[0] if bits[0] > bits[1] else found[1]
+        return replace(found[0], coarser="")
+    return yes[0] if yes else max(found, key=lambda f: f.share)
+
+
+def _median_bits(model: Canonical, other: Canonical) -> float:
+    """Stored bits per value of the common matrices."""
+    bits = []
+    for key in common_keys(model, other):
+        if not model.tensors[key].is_vector:
+            kind = DTYPES[stored_type(model, key)]
+            bits.append(8.0 * kind.block_bytes / kind.block)
+    return float(np.median(bits)) if bits else 0.0
 
 
 def _rounded(fine: Canonical, coarse: Canonical, name: str, cells: list[MapCell], seed: int) -> EqualityResult:
