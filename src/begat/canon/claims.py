@@ -102,6 +102,15 @@ def _reject_strangers(groups: dict[tuple[str, ...], _Group], strangers: list[str
             del groups[prefix]
 
 
+def _lone_tower(groups: dict[tuple[str, ...], _Group]) -> None:
+    """A tower that is all there is, is the trunk: a vision model by itself is "text" like any other."""
+    towers = {g.tower for g in groups.values() if any(m.layer >= 0 for _, m in g.templates)}
+    if len(towers) == 1 and "text" not in towers:
+        for group in groups.values():
+            if group.tower in towers:
+                group.tower = "text"
+
+
 def _claim(
     groups: dict[tuple[str, ...], _Group],
     named: dict[str, list[tuple[str, tuple[int, ...]]]],
@@ -110,11 +119,12 @@ def _claim(
 ) -> None:
     """Largest group first; a group whose layers are taken becomes a tower of its own, a lone second claim is unmapped."""
     taken: dict[TensorKey, str] = {}
+    _lone_tower(groups)
     order = sorted(groups.values(), key=lambda g: (-sum(len(named[t]) for t, _ in g.templates), g.prefix))
     for group in order:
         modules = {m.module for _, m in group.templates}
         members = [
-            (_key(_except(match, modules, rules), numbers), name, match, template)
+            (_key(_except(match, modules, rules), group.tower, numbers), name, match, template)
             for template, match in sorted(group.templates, key=lambda tm: tm[0])
             for name, numbers in sorted(named[template])
         ]
@@ -133,9 +143,9 @@ def _claim(
                 out.unmapped.append(name)
 
 
-def _key(match: Match, numbers: tuple[int, ...]) -> TensorKey:
+def _key(match: Match, tower: str, numbers: tuple[int, ...]) -> TensorKey:
     layer = numbers[match.layer] if match.layer >= 0 else -1
-    return TensorKey(match.tower, layer, match.role, numbers[match.expert] if match.expert >= 0 else -1)
+    return TensorKey(tower, layer, match.role, numbers[match.expert] if match.expert >= 0 else -1)
 
 
 def _except(match: Match, modules: set[str], rules: Rules) -> Match:

@@ -19,9 +19,10 @@ _NESTED = {
     "vision": (("thinker_config", "vision_config"), ("vision_config",), ("visual",)),
     "audio": (("thinker_config", "audio_config"), ("audio_config",)),
     "talker": (("talker_config", "text_config"), ("talker_config",)),
+    "encoder": ((),),
 }  # fmt: skip
 _SPELLINGS = {
-    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention.head_count"),
+    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads", "attention.head_count"),
     "kv_heads": (
         "num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads", "multi_query_group_num", "kv_n_heads",
         "attention.head_count_kv",
@@ -64,11 +65,13 @@ def numbers(config: Mapping[str, Any], tower: str) -> Numbers:
     arch = config.get("general.architecture")
     if isinstance(arch, str):
         return _numbers(config, arch + ".", arch) if tower == "text" else Numbers()
+    encoder = tower == "encoder"
     for path in _NESTED.get(tower.partition(".")[0], ()):
         part = _at(config, path)
-        if part is not None and (path or tower == "text"):
+        if part is not None and (path or tower == "text" or encoder):
             kind = part.get("model_type")
-            return _numbers(part, "", kind.lower() if isinstance(kind, str) else "")
+            heads = ("encoder_attention_heads",) if encoder and "encoder_attention_heads" in part else ()
+            return _numbers(part, "", kind.lower() if isinstance(kind, str) else "", heads)
     return Numbers()
 
 
@@ -79,11 +82,12 @@ def _at(config: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any] |
     return here if isinstance(here, Mapping) else None
 
 
-def _numbers(part: Mapping[str, Any], prefix: str, kind: str) -> Numbers:
+def _numbers(part: Mapping[str, Any], prefix: str, kind: str, heads: tuple[str, ...] = ()) -> Numbers:
     attention = part.get("attn_config")
     parts = [part, attention] if isinstance(attention, Mapping) else [part]
     found = {
-        field: next((n for n in _ints(parts, prefix, spellings)), None) for field, spellings in _SPELLINGS.items()
+        field: next(_ints(parts, prefix, heads if field == "heads" and heads else spellings), None)
+        for field, spellings in _SPELLINGS.items()
     }  # fmt: skip
     alibi = any(p.get("alibi") is True for p in parts) or _says_alibi(part, prefix)
     return Numbers(**found, alibi=alibi, model_type=kind)

@@ -42,11 +42,15 @@ def resolve(checkpoint: Checkpoint) -> Canonical:
     Raises:
         InputError: tensors of one layer contradict each other.
     """
-    found = collect(checkpoint.entries, rule_table.load())
+    rules = rule_table.load()
+    found = collect(checkpoint.entries, rules)
     by_tower: dict[str, list[Claim]] = defaultdict(list)
     for claim in found.claims:
         by_tower[claim.key.tower].append(claim)
-    towers = {name: _tower(checkpoint, name, claims, found.modules[name]) for name, claims in by_tower.items()}
+    modules = {
+        name: seen if name in rules.towers.values() else found.modules.get("text", seen) for name, seen in found.modules.items()
+    }  # a tower split off because its names were taken is of the same family as the text
+    towers = {name: _tower(checkpoint, name, claims, modules[name]) for name, claims in by_tower.items()}
     tensors: dict[TensorKey, CanonTensor] = {}
     mapped: list[str] = []
     dropped, unmapped = list(found.dropped), list(found.unmapped)
@@ -94,7 +98,9 @@ def _cut(
     cutter = Cutter(tower.heads, qkv, interleaved, tower.rope_pairs)
     o_into = {p.claim.key.layer: p.into for p in tower.placed if p.claim.key.role == "attn.o.weight"}
     down_into = {
-        (p.claim.key.layer, p.claim.key.role[:-11]): p.into for p in tower.placed if p.claim.key.role.endswith(".down.weight")
+        (p.claim.key.layer, p.claim.key.role.partition(".")[0]): p.into
+        for p in tower.placed
+        if p.claim.key.role.endswith(".down.weight")
     }
     for p in tower.placed:
         key = p.claim.key

@@ -29,6 +29,7 @@ class Role:
 
 _MATRICES = {
     "embed.projection": ("residual", "embedding"),
+    "embed.patch2": ("patch-rows", "patch-cols"),
     "embed.patch": ("patch-rows", "patch-cols"),
     "head": ("token", "residual"),
     "head.transform": ("residual", "residual"),
@@ -65,8 +66,19 @@ _MATRICES = {
     "classifier.dense": ("residual", "residual"),
     "classifier.sequence": ("class", "residual"),
     "pooler": ("residual", "residual"),
+    "projection.vision": ("shared", "residual"),
+    "projection.text": ("shared", "residual"),
+    "pooler.qkv": ("three*residual", "residual"),
+    "pooler.o": ("residual", "residual"),
+    "pooler.up": ("unit", "residual"),
+    "pooler.down": ("residual", "unit"),
     "projector.1": ("unit", "memory"),
     "projector.2": ("residual", "unit"),
+    "ssm.in": ("ssm", "residual"),
+    "ssm.out": ("residual", "ssm"),
+    "ssm.x": ("ssm-rank", "ssm"),
+    "ssm.dt": ("ssm", "ssm-rank"),
+    "ssm.conv": ("ssm", "tap"),
     "chain": ("unit", "unit-in"),
 }
 
@@ -89,6 +101,8 @@ _NORMS = {
     "mtp.hidden_norm": "residual",
     "mtp.head_norm": "residual",
     "projector.norm": "memory",
+    "pooler.norm": "residual",
+    "ssm.norm": "ssm",
 }
 
 _OTHERS = {
@@ -96,12 +110,15 @@ _OTHERS = {
     "embed.positions": Role(("position", "residual"), "table"),
     "embed.types": Role(("type", "residual"), "table"),
     "embed.class": Role(("residual",), "table"),
+    "pooler.probe": Role(("residual",), "table"),
     "mtp.embed": Role(("token", "residual"), "table"),
     "moe.router_scale": Role(("expert",), "other"),
     "attn.relative": Role(("bucket", "head"), "table"),
     "attn.sinks": Role(("head",), "other"),
     "attn.layer_scale": Role(("residual",), "other"),
     "mlp.layer_scale": Role(("residual",), "other"),
+    "ssm.a": Role(("ssm",), "other"),
+    "ssm.d": Role(("ssm",), "other"),
     "layer.scale": Role(("one",), "other"),
 }
 

@@ -16,7 +16,10 @@ from typing import Any
 
 from begat.canon.roles import FUSED, ROLES, role_of
 
-_NUMBER = re.compile(r"(?<![^.])[0-9]{1,6}(?![^.])")
+#: a whole path word of digits; T5's `block.3.layer.1.` keeps its 1, which says attention or feed-forward
+_NUMBER = re.compile(
+    r"(?<![^.])(?!(?<=\.layer\.)[0-9]\.(?:SelfAttention|EncDecAttention|DenseReluDense|layer_norm)\.)[0-9]{1,6}(?![^.])"
+)
 _LEAVES = {"weight": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 _KEYS = {
     "wrappers", "infixes", "containers", "towers", "top", "top_bare", "layer", "layer_bare", "exception", "alias", "drop",

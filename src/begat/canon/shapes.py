@@ -3,9 +3,9 @@
 Enters: the claims of one tower.  Leaves: `Placed` tensors, oriented, and the tower's width.  Head counts are the neighbour's:
 `geometry.py`; cutting fused tensors: `layout.py`.
 
-Names say how a matrix is stored (torch's Linear [out, in], GPT-2's Conv1D [in, out]), and `TensorEntry.transposed` says that a file
-turned it round again. Both can be wrong for a given file, so where the residual axis can only be one of the two, the shape decides,
-and what it decided for unequal sides holds for the square matrices stored in the same way.
+Names say how a matrix is stored (torch's Linear [out, in], GPT-2's Conv1D [in, out]), and `TensorEntry.transposed` says that a
+file turned it round again. Both can be wrong for a given file, so where the residual axis can only be one of the two, the shape
+decides, and what it decided for unequal sides holds for the square matrices stored in the same way.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def place(
     learned: dict[_Way, bool] = {}
     if not gguf:
         for claim in claims:
-            way, forced = _way(claim, entries[claim.name], family), _forced(claim, entries[claim.name], width, experts)
+            entry = entries[claim.name]
+            way = _way(claim, entry, family)
+            forced = None if way is None else _forced(claim, entry, width, experts)
             if way is not None and forced is not None:
                 learned.setdefault(way, forced)
     return [_one(c, entries[c.name], family, width, experts, None if gguf else learned) for c in claims]
@@ -102,9 +104,8 @@ def _one(
         stack, a, b = _stack(claim, entry, experts)
         if stack:
             return Placed(claim, entry, b if turned else a, a if turned else b, turned, stack)
-    if turned:
-        return Placed(claim, entry, entry.cols, entry.rows, True)
-    return Placed(claim, entry, entry.rows, entry.cols)
+    rows, cols = entry.shape if len(entry.shape) == 2 else (entry.rows, entry.cols)
+    return Placed(claim, entry, cols, rows, True) if turned else Placed(claim, entry, rows, cols)
 
 
 def _way(claim: Claim, entry: TensorEntry, family: Family) -> _Way | None:
