@@ -1,0 +1,148 @@
+"""Numbers as words, the same in every presenter.
+
+Enters: floats and counts of a `Verdict`.  Leaves: short strings, rounded towards caution (an e-value down, a p bound up, a cosine
+towards zero).  Where they are placed: `text.py`, `layout.py`, the templates.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from begat.errors import printable
+
+#: verdict → how it is said on a badge
+BADGES = {
+    "identical": "identical",
+    "re-encoded": "re-encoded",
+    "derived": "derived",
+    "shared-initialisation": "shared initialisation",
+    "derived-or-shared-initialisation": "derived or shared initialisation",
+    "partly-derived": "partly derived",
+    "no-evidence": "no evidence of derivation",
+    "cannot-test": "cannot be tested",
+}
+#: verdict → what kind of finding it is, for colours
+TONES = {"no-evidence": "apart", "cannot-test": "open", "partly-derived": "part"}
+#: part status → the words for it
+STATUSES = {
+    "dependent": "dependent",
+    "no-evidence": "no evidence",
+    "undetermined": "undetermined",
+    "not-tested": "not tested",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """A number as `base` raised to `exponent`; exponent "" when the base says it all."""
+
+    base: str
+    exponent: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.base}^{self.exponent}" if self.exponent else self.base
+
+
+def e_value(log10: float | None) -> Power:
+    """An e-value, rounded down."""
+    if log10 is None:
+        return Power("not run")
+    if abs(log10) < 3:
+        return Power(_significant(10**log10, down=True))
+    return Power("10", str(math.floor(log10)))
+
+
+def p_bound(log10: float | None) -> Power:
+    """A p bound, rounded up."""
+    if log10 is None:
+        return Power("not run")
+    if log10 > -3:
+        return Power(_significant(10**log10, down=False))
+    return Power("10", str(-math.floor(-log10)))
+
+
+def _significant(value: float, *, down: bool) -> str:
+    """Two significant digits, rounded one way."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    steps = round(value / unit, 9)
+    rounded = (math.floor(steps) if down else math.ceil(steps)) * unit
+    return f"{rounded:.2g}" if rounded < 100 else f"{rounded:.0f}"
+
+
+def log10_words(log10: float | None) -> str:
+    """log10 of an e-value with one decimal, rounded down."""
+    return "–" if log10 is None else f"{math.floor(log10 * 10 + 1e-9) / 10 + 0.0:,.1f}"
+
+
+def ratio(value: float | None, digits: int = 3) -> str:
+    """A cosine, R² or slope, cut towards zero so that 0.9999 is not shown as 1."""
+    if value is None:
+        return "–"
+    scale = 10**digits
+    return f"{math.trunc(value * scale + math.copysign(1e-9, value)) / scale + 0.0:.{digits}f}"
+
+
+def count(n: float) -> str:
+    """A count with thousands separators; expectations are rounded to whole hits."""
+    return f"{n:,.0f}"
+
+
+def size(n: int) -> str:
+    """Bytes in decimal units."""
+    value, units = float(n), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while value >= 999.5 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 100 else f"{value:.3g} {units[0]}"
+
+
+def share(part: int, whole: int) -> str:
+    """part/whole in percent; "" when there is no whole."""
+    if not whole:
+        return ""
+    percent = 100 * part / whole
+    if 0 < percent < 0.01:
+        return "below 0.01 %"
+    return f"{percent:.0f} %" if percent >= 10 or not percent else f"{percent:.2g} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes and seconds."""
+    if seconds >= 90:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s" if seconds >= 0.1 else f"{seconds:.2f} s"
+
+
+def plural(n: int, word: str) -> str:
+    """"1 test", "1,024 tests"."""
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+
+
+def labels(a: str, b: str) -> tuple[str, str]:
+    """Short names of the two: the last part of their paths that differs."""
+    x, y = ([part for part in re.split(r"[/\\]", p) if part] or [p] for p in (a, b))
+    for i in range(1, min(len(x), len(y)) + 1):
+        if x[-i] != y[-i]:
+            return x[-i], y[-i]
+    return x[-1], y[-1]
+
+
+def rerun(a: str, b: str, replay: Mapping[str, Any]) -> str:
+    """The `begat compare` command that repeats a comparison."""
+    words = ["begat", "compare"]
+    if replay.get("map") not in (None, "auto"):
+        words += ["--map", str(replay["map"])]
+    if replay.get("nonce"):
+        words += ["--nonce", str(replay["nonce"])]
+    if replay.get("published"):
+        words.append("--published")
+    if replay.get("base"):
+        words += ["--base", str(replay["base"])]
+    paths = [a, b]
+    if any(p.startswith("-") for p in paths):
+        words.append("--")
+    return " ".join(shlex.quote(printable(w, 400)) for w in words + paths)
