@@ -86,7 +86,8 @@ def decode(name: str, raw: U8) -> F32:
         values = raw.view(_NUMPY[name])
         if name == "F32":
             return values.astype(np.float32, copy=False)
-        with np.errstate(over="ignore"):  # an f64 beyond float32 becomes inf and is refused where weights are checked
+        # an f64 beyond float32 becomes inf and is refused where weights are checked
+        with np.errstate(over="ignore", invalid="ignore"):
             return values.astype(np.float32)
     if name in _ML_DTYPES:
         table: F32 = _fp8_table(name)[raw]
@@ -126,14 +127,17 @@ def register_block_types() -> None:
         if kind.name in DTYPES or kind not in quants._type_traits:
             continue
         DTYPES[kind.name] = DType(kind.name, block, block_bytes, None, _GRID.get(kind.name, 32))
-        _BLOCK_DECODERS[kind.name] = _gguf_decoder(kind)
+        _BLOCK_DECODERS[kind.name] = _gguf_decoder(kind, block, block_bytes)
 
 
-def _gguf_decoder(kind: object) -> Callable[[U8], F32]:
+def _gguf_decoder(kind: object, block: int, block_bytes: int) -> Callable[[U8], F32]:
     from gguf import quants
 
     def run(raw: U8) -> F32:
-        values: F32 = np.asarray(quants.dequantize(np.ascontiguousarray(raw), kind), dtype=np.float32)
+        if not raw.size:  # the library cannot reshape nothing
+            return np.empty((raw.shape[0], raw.shape[1] // block_bytes * block), dtype=np.float32)
+        with np.errstate(all="ignore"):  # damaged scales may be inf; such weights are refused where they are checked
+            values: F32 = np.asarray(quants.dequantize(np.ascontiguousarray(raw), kind), dtype=np.float32)
         return values
 
     return run

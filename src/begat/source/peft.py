@@ -72,14 +72,15 @@ class MergedReader:
 
     def _merged(self, delta: Delta, rows: Rows | None, cols: slice | None) -> F32:
         base = self._base.rows(delta.base, rows, cols)
-        at: Any = slice(None) if rows is None else slice(rows.start, rows.stop, rows.step) if isinstance(rows, range) else rows
+        at: Any = slice(None) if rows is None else np.asarray(rows)
         if delta.flipped:
             left, right = self._own.rows(delta.a, None, None)[:, at].T, self._own.rows(delta.b, None, None).T
         else:
             left, right = self._own.rows(delta.b, rows, None), self._own.rows(delta.a, None, None)
         if cols is not None:
             right = right[:, cols]
-        out: F32 = base + np.float32(delta.scale) * (left @ right)
+        with np.errstate(all="ignore"):  # weights that are not finite are refused where they are checked
+            out: F32 = base + np.float32(delta.scale) * (left @ right)
         return out
 
     def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:

@@ -146,7 +146,8 @@ def scaled(values: F32, scaling: Scaling, rows: Rows, first_col: int) -> F32:
     row_of: I64 = np.asarray(rows, dtype=np.int64) // block_rows
     col_of: I64 = (first_col + np.arange(values.shape[1], dtype=np.int64)) // block_cols
     scale = scaling.scale[row_of][:, col_of]
-    out: F32 = values * scale if scaling.zero is None else (values - scaling.zero[row_of][:, col_of]) * scale
+    with np.errstate(all="ignore"):  # damaged scales may be inf; weights that are not finite are refused where they are checked
+        out: F32 = values * scale if scaling.zero is None else (values - scaling.zero[row_of][:, col_of]) * scale
     return out
 
 

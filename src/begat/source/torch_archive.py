@@ -1,7 +1,7 @@
 """The two containers of `torch.save`: the zip archive of torch ≥ 1.6 and the stream before it.
 
 Enters: an open file.  Leaves: the plain tree its pickle describes, with a `TensorStub` for every tensor, and where each storage
-lies. The pickle runs on `pickle_vm.py`; the names it may mention are in `torch_globals.py`; entries are made in `torch_pickle.py`.
+lies. The pickle runs on `pickle_vm.py`; names it may mention: `torch_globals.py`; entries are made in `torch_pickle.py`.
 """
 
 from __future__ import annotations
