@@ -301,7 +301,7 @@ def _caveats(
         )
     if same is not None and same.relation == "on-grid" and not same.complete:
         out.append(f"Grid equality was checked on sampled rows of every matrix ({same.compared:,} values).")
-    if same is not None and same.exceptions:
+    if same is not None and same.exceptions and same.share > 0.9:
         out.append("Not equal or not on the grid: " + ", ".join(printable(e) for e in same.exceptions[:6]))
     out.append(
         "Assumed: training treated all units of an axis alike. Optimisers that depend on the index (8-bit block-wise states, sharded "

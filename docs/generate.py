@@ -1,0 +1,129 @@
+"""Regenerate the generated blocks of the documentation: `python docs/generate.py [--check]`.
+
+Enters: Markdown files with `<!-- begin NAME -->` … `<!-- end NAME -->`.  Leaves: the same files with the blocks written anew; with
+--check nothing is written and the exit code is 1 when a block is stale (CI runs that as a test).
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = ["README.md", "CONTRIBUTING.md", "docs/cli.md", "docs/verdicts.md", "docs/statistics.md", "docs/formats.md"]
+_BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- end (?P=name) -->)", re.S)
+
+
+def help_texts() -> str:
+    """`--help` of every command."""
+    from begat.cli.main import cli
+
+    out = []
+    for command in ("", *cli.list_commands(None)):  # type: ignore[arg-type]
+        args = [command, "--help"] if command else ["--help"]
+        text = subprocess.run([sys.executable, "-m", "begat", *args], capture_output=True, text=True, check=True,
+                              env={"PATH": "", "COLUMNS": "100", "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT / "src")}).stdout  # fmt: skip
+        text = text.replace("python -m begat", "begat")
+        out.append(f"### `begat {command}`\n\n```text\n{text.rstrip()}\n```\n".replace("`begat `", "`begat`"))
+    return "\n".join(out)
+
+
+def verdicts() -> str:
+    """The decision table."""
+    from begat.verdict import POLICY
+
+    rows = ["| verdict | when | exit code |", "|---|---|---|"]
+    for rule in POLICY.rules:
+        when = " and ".join(f"{k} = {str(v).lower() if isinstance(v, bool) else v}" for k, v in rule.when.items())
+        rows.append(f"| {rule.verdict} | {when} | {POLICY.exit_codes[rule.verdict]} |")
+    return "\n".join(rows) + "\n"
+
+
+def thresholds() -> str:
+    """The thresholds of the decision table."""
+    from begat.verdict import POLICY
+
+    names = ("dependence_log10_e", "part_log10_e", "part_units", "agreeing_cosine", "agreeing_gains", "power")
+    return "\n".join(["| threshold | value |", "|---|---|", *(f"| `{n}` | {getattr(POLICY, n)} |" for n in names)]) + "\n"
+
+
+def axes() -> str:
+    """The symmetric axes with their nulls."""
+    from begat.signals.axes import AXES
+
+    rows = ["| axis | combined by | null and assumption |", "|---|---|---|"]
+    return "\n".join([*rows, *(f"| `{n}`: {a.title} | {a.combine} | {a.null} |" for n, a in AXES.items())]) + "\n"
+
+
+def published() -> str:
+    """Published statistics."""
+    from begat.signals.published import PUBLISHED
+
+    rows = ["| name | statistic | source | why it is no evidence |", "|---|---|---|---|"]
+    return "\n".join([*rows, *(f"| `{n}` | {p.title} | {p.paper} | {p.remark} |" for n, p in PUBLISHED.items())]) + "\n"
+
+
+def formats() -> str:
+    """File formats."""
+    import begat.source  # noqa: F401  (registers them)
+    from begat.source.formats import FORMATS
+
+    rows = ["| format | files |", "|---|---|"]
+    return "\n".join([*rows, *(f"| {n} | {', '.join('`*' + s + '`' for s in f.suffixes)} |" for n, f in FORMATS.items())]) + "\n"
+
+
+def families() -> str:
+    """Families with their symmetric axes."""
+    from begat.canon.families import FAMILIES
+
+    rows = ["| family | symmetric axes |", "|---|---|"]
+    return "\n".join([*rows, *(f"| {f.name} | {', '.join(f.symmetric)} |" for f in FAMILIES)]) + "\n"
+
+
+def tree() -> str:
+    """The rooms: every package and module with the first line of its docstring."""
+    lines = []
+    for path in sorted((ROOT / "src").rglob("*.py"), key=lambda p: (p.parent, p.name != "__init__.py", p.name)):
+        text = path.read_text()
+        match = re.search(r'^(?:"""|r""")(.+?)(?:\n|""")', text)
+        module = path.relative_to(ROOT / "src")
+        depth = len(module.parts) - 1
+        name = f"{module.parent.name}/" if path.name == "__init__.py" else path.name
+        indent = "  " * (depth - (path.name == "__init__.py"))
+        first = match.group(1).strip().rstrip(".") if match else ""
+        lines.append(f"{indent}{name:<{max(1, 26 - len(indent))}} {first}".rstrip())
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "help": help_texts, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "published": published, "formats": formats,
+    "families": families, "tree": tree,
+}  # fmt: skip
+
+
+def regenerate(text: str) -> str:
+    """`text` with every generated block written anew."""
+    return _BLOCK.sub(lambda m: m[1] + BLOCKS[m["name"]]() + m[4], text)
+
+
+def main(check: bool) -> int:
+    """Write (or check) all files; returns the exit code."""
+    stale = []
+    for name in FILES:
+        file = ROOT / name
+        old = file.read_text()
+        new = regenerate(old)
+        if new != old:
+            stale.append(name)
+            if not check:
+                file.write_text(new)
+    for name in stale:
+        print(("stale: " if check else "rewrote ") + name)
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv))
