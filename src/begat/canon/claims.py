@@ -131,12 +131,14 @@ def _claim(
         tower = group.tower
         if any(key.layer >= 0 and key in taken for key, _, _, _ in members):
             tower = _own_tower(group, rules, {k.tower for k in taken})
+        above = order[0].prefix[: len(group.prefix)] == group.prefix
         for key, name, match, template in members:
-            key = replace(key, tower=tower) if tower != key.tower else key
+            if tower != key.tower and (key.layer >= 0 or not above):  # a head beside the model stays with the model
+                key = replace(key, tower=tower)
             if key not in taken:
                 taken[key] = name
                 out.claims.append(Claim(key, name, match.module))
-                out.modules[tower].add(match.module)
+                out.modules[key.tower].add(match.module)
             elif (alias := _alias(template, group.prefix, rules, named)) is not None:
                 out.dropped.append((name, f"a second name of {alias}"))
             else:

@@ -43,7 +43,8 @@ def resolve(checkpoint: Checkpoint) -> Canonical:
         InputError: tensors of one layer contradict each other.
     """
     rules = rule_table.load()
-    found = collect(checkpoint.entries, rules)
+    empty = [n for n, e in checkpoint.entries.items() if 0 in e.shape]
+    found = collect((n for n, e in checkpoint.entries.items() if 0 not in e.shape), rules)
     by_tower: dict[str, list[Claim]] = defaultdict(list)
     for claim in found.claims:
         by_tower[claim.key.tower].append(claim)
@@ -53,7 +54,7 @@ def resolve(checkpoint: Checkpoint) -> Canonical:
     towers = {name: _tower(checkpoint, name, claims, modules[name]) for name, claims in by_tower.items()}
     tensors: dict[TensorKey, CanonTensor] = {}
     mapped: list[str] = []
-    dropped, unmapped = list(found.dropped), list(found.unmapped)
+    dropped, unmapped = [*found.dropped, *((n, "holds no values") for n in empty)], list(found.unmapped)
     for tower in towers.values():
         _cut(checkpoint, tower, tensors, mapped, dropped, unmapped)
     for t in find_chains(unmapped, checkpoint.entries, set(towers)):
