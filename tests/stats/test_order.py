@@ -39,8 +39,8 @@ def test_bounds_hold_exactly_for_the_worst_case(n: int) -> None:
     """f injective is the worst case: H is the number of fixed points. Tails and e-value means are computed, not sampled."""
     dist = fixed_points(n)
     for k in range(n + 1):
-        assert math.log10(max(sum(dist[k:]), 1e-300)) <= log10_p_bound(k, 1) + 1e-12
-    assert sum(p * math.exp(log_e_single(k)) for k, p in enumerate(dist)) <= 1 + 1e-12
+        assert math.log10(max(sum(dist[k:]), 1e-300)) <= log10_p_bound([k], [n]) + 1e-12
+    assert sum(p * math.exp(log_e_single(k, n)) for k, p in enumerate(dist)) <= 1 + 1e-12
 
 
 @pytest.mark.parametrize(("n", "tests"), [(4, 2), (4, 3), (5, 4), (6, 10)])
@@ -51,7 +51,7 @@ def test_sums_of_independent_tests_keep_the_bounds(n: int, tests: int) -> None:
         total = np.convolve(total, dist)
     tail = total[::-1].cumsum()[::-1]
     for k, p in enumerate(tail):
-        assert math.log10(max(p, 1e-300)) <= log10_p_bound(k, tests) + 1e-9
+        assert math.log10(max(p, 1e-300)) <= log10_p_bound([k] + [0] * (tests - 1), [n] * tests) + 1e-9
 
 
 def test_axis_e_value_has_mean_at_most_one_exactly() -> None:
@@ -59,7 +59,7 @@ def test_axis_e_value_has_mean_at_most_one_exactly() -> None:
     mean = 0.0
     for hits in itertools.product(range(5), repeat=3):
         weight = math.prod(dist[h] for h in hits)
-        mean += weight * math.exp(log_e_axis(hits)) if weight else 0.0
+        mean += weight * math.exp(log_e_axis(hits, [4] * 3)) if weight else 0.0
     assert mean <= 1 + 1e-12
 
 
@@ -69,12 +69,12 @@ def test_stopping_early_keeps_the_mean_at_most_one() -> None:
     mean = 0.0
     for first in itertools.product(range(5), repeat=2):
         p1 = math.prod(dist[h] for h in first)
-        now = math.exp(log_e_axis(first, planned=4))
+        now = math.exp(log_e_axis(first, [4] * 2, planned=4))
         if now >= 1.0:
             mean += p1 * now
             continue
         for second in itertools.product(range(5), repeat=2):
-            mean += p1 * math.prod(dist[h] for h in second) * math.exp(log_e_axis(first + second, planned=4))
+            mean += p1 * math.prod(dist[h] for h in second) * math.exp(log_e_axis(first + second, [4] * 4, planned=4))
     assert mean <= 1 + 1e-12
 
 
@@ -84,11 +84,11 @@ def test_looks_pay_for_themselves() -> None:
     for alpha in (0.3, 0.1, 0.03, 0.01):
         wrong = 0.0
         for k1, p1 in enumerate(dist):
-            if log10_p_looks(log10_p_bound(k1, 1), 1) <= math.log10(alpha):
+            if log10_p_looks(log10_p_bound([k1], [5]), 1) <= math.log10(alpha):
                 wrong += p1
                 continue
             wrong += sum(
-                p1 * p2 for k2, p2 in enumerate(dist) if log10_p_looks(log10_p_bound(k1 + k2, 2), 2) <= math.log10(alpha)
+                p1 * p2 for k2, p2 in enumerate(dist) if log10_p_looks(log10_p_bound([k1, k2], [5, 5]), 2) <= math.log10(alpha)
             )
         assert wrong <= alpha
     assert pair.sum() == pytest.approx(1)
@@ -96,33 +96,40 @@ def test_looks_pay_for_themselves() -> None:
 
 def test_factorial_for_one_test() -> None:
     for k in (2, 5, 20, 170, 512):
-        assert log10_p_bound(k, 1) == pytest.approx(-math.lgamma(k + 1) / LN10)
-    assert log10_p_bound(512, 1) < -1160
+        assert log10_p_bound([k], [4096]) == pytest.approx(-math.lgamma(k + 1) / LN10)
+    assert log10_p_bound([512], [512]) < -1160
 
 
 def test_no_hits_is_no_evidence_and_costs_little() -> None:
-    assert log10_p_bound(0, 1) == log10_p_bound(1, 1) == log10_p_bound(30, 30) == 0.0
-    assert -2.0 < log_e_axis([0] * 80) / LN10 <= 0.0
-    assert log_e_axis([]) == 0.0
+    assert log10_p_bound([0], [9]) == log10_p_bound([1], [9]) == log10_p_bound([1] * 30, [9] * 30) == 0.0
+    assert -2.0 < log_e_axis([0] * 80, [64] * 80) / LN10 <= 0.0
+    assert log_e_axis([], []) == 0.0
     assert log_e_combined([]) == 0.0
 
 
 def test_one_live_axis_is_not_drowned() -> None:
-    assert log_e_combined([log_e_axis([1] * 80), log_e_single(64)]) / LN10 > 70
+    assert log_e_combined([log_e_axis([1] * 80, [64] * 80), log_e_single(64, 64)]) / LN10 > 70
 
 
 def test_alternatives_are_averaged() -> None:
-    assert log_e_alternatives([64, 0, 0]) == pytest.approx(log_e_single(64) - math.log(3), abs=1e-6)
-    assert log10_p_alternatives([10, 0]) == pytest.approx(log10_p_bound(10, 1) + math.log10(2))
+    assert log_e_alternatives([64, 0, 0], [64] * 3) == pytest.approx(log_e_single(64, 64) - math.log(3), abs=1e-6)
+    assert log10_p_alternatives([10, 0], [64, 64]) == pytest.approx(log10_p_bound([10], [64]) + math.log10(2))
+
+
+def test_small_axes_are_not_wasted() -> None:
+    """Both of two units hit has probability 1/2, and the e-value comes near 2; 64 such layers are overwhelming."""
+    assert log_e_single(2, 2) > math.log(1.5) - 0.6
+    assert log_e_axis([2] * 64, [2] * 64) / LN10 > 17
+    assert log10_p_bound([2] * 64, [2] * 64) == pytest.approx(64 * math.log10(0.5), abs=0.2)
     assert log10_p_combined([-3.0, -9.0, 0.0]) == pytest.approx(-9 + math.log10(3))
 
 
 @given(st.lists(st.integers(0, 64), min_size=1, max_size=40))
 def test_more_hits_never_weaken(hits: list[int]) -> None:
-    more = [h + 1 for h in hits]
-    assert log_e_axis(more) > log_e_axis(hits)
-    assert log10_p_bound(sum(more), len(hits)) <= log10_p_bound(sum(hits), len(hits))
-    assert log_e_axis(hits) <= max_log_e([65] * len(hits))
+    more, units = [h + 1 for h in hits], [65] * len(hits)
+    assert log_e_axis(more, units) > log_e_axis(hits, units)
+    assert log10_p_bound(more, units) <= log10_p_bound(hits, units)
+    assert log_e_axis(hits, units) <= max_log_e(units)
 
 
 def test_lambda_grid_covers_saturated_layers() -> None:
@@ -142,7 +149,7 @@ def test_strangers_with_universal_units_keep_mean_hits_and_e_at_most_one(seed: i
     rng = np.random.default_rng(seed)
     shared = rng.standard_t(3, size=(m, 24))
     hits = np.array([order_hits([_stranger(rng, shared, m, noise)], [_stranger(rng, shared, m, noise)]).hits for _ in range(300)])
-    e = np.exp([log_e_single(int(h)) for h in hits])
+    e = np.exp([log_e_single(int(h), m) for h in hits])
     assert hits.mean() <= 1 + 4 * hits.std(ddof=1) / math.sqrt(len(hits)) + 1e-9
     assert e.mean() <= 1 + 5 * max(e.std(ddof=1), 0.3) / math.sqrt(len(e))
     for k in (3, 4, 5, 6):

@@ -29,7 +29,7 @@ def test_the_stated_cosine_is_seen_and_a_much_smaller_one_is_not() -> None:
             a = rng.standard_normal((m, d)).astype(np.float32)
             b = cosine * a + np.sqrt(1 - cosine**2) * rng.standard_normal((m, d)).astype(np.float32)
             hits.append(order_hits([a], [b.astype(np.float32)]).hits)
-        return log_e_axis(hits) / LN10
+        return log_e_axis(hits, [m] * layers) / LN10
 
     c = detectable_cosine([(m, 1 / np.sqrt(d))] * layers, 6.0)
     assert c is not None

@@ -48,10 +48,10 @@ class _AxisState:
     tests: list[OrderTest] = field(default_factory=list)
 
     def log_e(self) -> float:
-        hits = [t.hits for t in self.tests]
+        hits, units = [t.hits for t in self.tests], [t.m for t in self.tests]
         if self.axis.combine == "alternatives":
-            return log_e_alternatives(hits)
-        return log_e_axis(hits, planned=sum(len(r) for r in self.rounds))
+            return log_e_alternatives(hits, units)
+        return log_e_axis(hits, units, planned=sum(len(r) for r in self.rounds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +165,17 @@ def _test(a: Canonical, b: Canonical, axis: Axis, plan: Plan) -> OrderTest | Non
 
 def _result(state: _AxisState, looks: int) -> AxisResult:
     axis, tests = state.axis, state.tests
-    hits = [t.hits for t in tests]
+    hits, units = [t.hits for t in tests], [t.m for t in tests]
     if not tests:
         reason = state.reason or "every sampled unit is constant (no weights to compare)"
         return AxisResult(axis.name, axis.title, (), 0, 0, 0.0, None, None, axis.null, reason)
     if axis.combine == "alternatives":
-        p, expected = log10_p_alternatives(hits), 1.0
+        p, expected = log10_p_alternatives(hits, units), 1.0
         shown = max(tests, key=lambda t: t.hits)
         sampled, total = shown.m, shown.hits
     else:
-        p, expected = log10_p_looks(log10_p_bound(sum(hits), len(hits)), looks), float(len(hits))
-        sampled, total = sum(t.m for t in tests), sum(hits)
+        p, expected = log10_p_looks(log10_p_bound(hits, units), looks), float(len(hits))
+        sampled, total = sum(units), sum(hits)
     return AxisResult(
         axis.name, axis.title, tuple(tests), sampled, total, expected, state.log_e() / LN10, p, axis.null
     )

@@ -53,7 +53,7 @@ def _layer(
         return PartResult(name, tower, layer, "not-tested", None, 0, 0, cosine, "no symmetric axis in common")
     by_axis: dict[str, float] = defaultdict(float)
     for t in tests:
-        by_axis[t.axis] += log_e_single(t.hits)
+        by_axis[t.axis] += log_e_single(t.hits, t.m)
     log10_e = log_e_combined(list(by_axis.values())) / LN10
     if log10_e >= needed:
         return PartResult(name, tower, layer, "dependent", log10_e, hits, sampled, cosine, "units sit at the same index")
@@ -75,7 +75,7 @@ def _embedding(tower: str, tests: list[OrderTest], cells: list[MapCell], needed:
     tokens = [c for c in cells if c.role in ("embed.tokens", "head.weight")]
     if not tokens:
         return []
-    log10_e = log_e_single(table.hits) / LN10
+    log10_e = log_e_single(table.hits, table.m) / LN10
     cosine = max(abs(c.cosine) for c in tokens)
     if log10_e >= needed:
         status, why = "dependent", "columns sit at the same index"

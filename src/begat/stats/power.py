@@ -29,7 +29,7 @@ def hit_probability(cosine: float, noise_sd: float, m: int) -> float:
 
 def detectable_cosine(
     tests: Sequence[tuple[int, float]], log10_e_needed: float, probability: float = 0.99,
-    log_e: Callable[[Sequence[int]], float] = log_e_axis,
+    log_e: Callable[[Sequence[int], Sequence[int]], float] = log_e_axis,
 ) -> float | None:  # fmt: skip
     """The smallest cosine in (0, 1] at which the tests would reach the needed e-value with the given probability.
 
@@ -52,7 +52,7 @@ def detectable_cosine(
         m = np.array([m for m, _ in tests])
         mean, var = float((p * m).sum()), float((p * (1 - p) * m).sum())
         low = max(0.0, mean - _normal_quantile(probability) * math.sqrt(var)) / mean
-        return log_e([int(h) for h in p * m * low]) >= log10_e_needed * LN10
+        return log_e([int(h) for h in p * m * low], [m for m, _ in tests]) >= log10_e_needed * LN10
 
     if not reaches(1.0):
         return None
