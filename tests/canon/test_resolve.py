@@ -353,3 +353,26 @@ def test_every_tensor_is_accounted_for(tensors: dict[str, tuple[int, ...]], conf
         assert len(t.rows) == (t.shape[1] if t.transposed else t.shape[0])
         limit = entry.size if t.is_vector else entry.rows
         assert not len(t.rows) or (min(t.rows) >= 0 and max(t.rows) < limit)
+
+
+def test_latent_attention_in_gguf() -> None:
+    """llama.cpp writes DeepSeek's attention as one wide key-value head; the sizes of the model itself stand in the _mla keys."""
+    shapes = {
+        "blk.0.attn_norm.weight": (48,), "blk.0.attn_q.weight": (72, 48), "blk.0.attn_kv_a_mqa.weight": (18, 48),
+        "blk.0.attn_kv_a_norm.weight": (14,), "blk.0.attn_k_b.weight": (6, 14, 8), "blk.0.attn_v_b.weight": (6, 6, 14),
+        "blk.0.attn_output.weight": (48, 36),
+    }  # fmt: skip
+    said = {
+        "head_count": 6,
+        "head_count_kv": 1,
+        "key_length": 18,
+        "value_length": 14,
+        "key_length_mla": 12,
+        "value_length_mla": 6,
+    }
+    config = {"general.architecture": "deepseek2", **{f"deepseek2.attention.{k}": v for k, v in said.items()}}
+    c = resolved(shapes.items(), config, "gguf")
+    assert not c.unmapped
+    g = c.geometry["text"]
+    assert (g.heads, g.head_dim, g.value_dim) == (6, 12, 6)
+    assert "latent-dims" in g.symmetric

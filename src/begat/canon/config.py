@@ -28,7 +28,7 @@ _SPELLINGS = {
         "attention.head_count_kv",
     ),
     "head_dim": ("head_dim", "kv_channels", "d_kv", "attention.key_length"),
-    "value_dim": ("v_head_dim", "attention.value_length"),
+    "value_dim": ("v_head_dim", "attention.value_length_mla", "attention.value_length"),
     "nope_dim": ("qk_nope_head_dim",),
     "rope_dim": ("qk_rope_head_dim",),
     "kv_latent": ("kv_lora_rank", "attention.kv_lora_rank"),

@@ -64,8 +64,6 @@ def _head_dim(rows: _Rows, numbers: Numbers, q: int) -> int:
         return rows.q_norm
     if numbers.heads is None:
         return 0
-    if q % numbers.heads:
-        return 0
     size = q // numbers.heads
     return size if numbers.head_dim in (None, size) else 0
 
