@@ -1,7 +1,7 @@
 """The inheritance map as a picture: per tower a grid of layers by roles, and tiles for what lies outside the layers.
 
-Enters: map cells, parts, accounting of a `Verdict`.  Leaves: `Grid`s with x in percent of the picture's width and y in pixels (so it
-fits any page without distorting), drawn by `templates/_map.html.j2`.  Colours are classes `r0` … `r20` of a ramp in the style sheet.
+Enters: map cells, parts, accounting of a `Verdict`.  Leaves: `Grid`s with x in percent of the picture's width and y in pixels
+(so it fits any page undistorted), drawn by `templates/_map.html.j2`. Colours are classes `r0` … `r20`, a ramp of the style sheet.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from begat.errors import printable
 from begat.report import words
 from begat.report.layout import role_order
 from begat.types import Accounting, MapCell, PartResult, TensorKey
@@ -65,6 +66,7 @@ class Grid:
         tiles: tensors outside the layers. letters: of the longest label.
         dense: columns are so narrow that gaps and dots must shrink. most: widest sensible picture in px.
         experts: cells merge routed experts.
+
     """
 
     tower: str
@@ -84,7 +86,9 @@ class Grid:
     experts: bool
 
 
-def grids(cells: Sequence[MapCell], parts: Sequence[PartResult], accounting: tuple[Accounting, Accounting] | None) -> tuple[Grid, ...]:
+def grids(
+    cells: Sequence[MapCell], parts: Sequence[PartResult], accounting: tuple[Accounting, Accounting] | None
+) -> tuple[Grid, ...]:
     """One grid per tower that has cells or judged layers; the text tower first."""
     missing = _one_sided(accounting)
     towers = {c.tower for c in cells} | {p.tower for p in parts}
@@ -116,12 +120,22 @@ def _grid(tower: str, cells: list[MapCell], parts: list[PartResult], missing: di
     if chips:
         names.insert(0, (_HEAD // 2 - 3, "order test", "Does the layer depend on the other model's, by its units' order?"))
     return Grid(
-        tower=tower, layers=len(layers), width=round(100 / n, 4), row=_ROW, height=bottom, labels=tuple(names), squares=squares,
-        hatched=_hatched(tower, merged, at, ys, missing), chips=chips, ticks=_ticks(layers),
+        tower=tower,
+        layers=len(layers),
+        width=round(100 / n, 4),
+        row=_ROW,
+        height=bottom,
+        labels=tuple(names),
+        squares=squares,
+        hatched=_hatched(tower, merged, at, ys, missing),
+        chips=chips,
+        ticks=_ticks(layers),
         tiles=tuple(_tile(merged[k]) for k in sorted(merged, key=lambda k: role_order(k[1])) if k[0] < 0),
-        letters=max((len(name) for _, name, _ in names), default=0), dense=n > 40, most=n * 64,
+        letters=max((len(name) for _, name, _ in names), default=0),
+        dense=n > 40,
+        most=n * 72,
         experts=any(len(g) > 1 for g in merged.values()),
-    )  # fmt: skip
+    )
 
 
 def _rows(roles: Sequence[str], top: int) -> tuple[dict[str, int], int]:
@@ -138,7 +152,7 @@ def _rows(roles: Sequence[str], top: int) -> tuple[dict[str, int], int]:
 
 def short(role: str) -> str:
     """A role without what its place says anyway."""
-    return role.removesuffix(".weight").removesuffix(".gain").replace(".bias", " bias")
+    return printable(role.removesuffix(".weight").removesuffix(".gain").replace(".bias", " bias"), 22)
 
 
 def _square(group: list[MapCell], column: int, n: int, y: int) -> Square:
@@ -150,16 +164,21 @@ def _square(group: list[MapCell], column: int, n: int, y: int) -> Square:
     else:
         title = f"{where}: {len(group)} experts, R² mean {words.ratio(mean)}, lowest {words.ratio(low)}"
     return Square(
-        x=round(100 * column / n, 3), y=y, step=_step(mean), low=_step(low) if len(group) > 1 else -1,
-        dot=all(c.identical for c in group), title=title,
-    )  # fmt: skip
+        x=round(100 * column / n, 3),
+        y=y,
+        step=_step(mean),
+        low=_step(low) if len(group) > 1 else -1,
+        dot=all(c.identical for c in group),
+        title=title,
+    )
 
 
 def _title(c: MapCell) -> str:
     key = TensorKey(c.tower, c.layer, c.role, c.expert)
     if c.identical:
         return f"{key}: identical"
-    return f"{key}: cosine {words.ratio(c.cosine)}, R² {words.ratio(c.r2)}, slope {words.ratio(c.slope, 2)}, change {words.ratio(c.change, 2)}"
+    agreement = f"cosine {words.ratio(c.cosine)}, R² {words.ratio(c.r2)}"
+    return f"{key}: {agreement}, slope {words.ratio(c.slope, 2)}, change {words.ratio(c.change, 2)}"
 
 
 def _step(r2: float) -> int:

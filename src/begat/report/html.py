@@ -28,19 +28,35 @@ def render_html(verdict: Verdict) -> str:
     v = verdict
     label_a, label_b = words.labels(v.a, v.b)
     replay = {k: x for k, x in v.replay.items() if k not in ("a", "b")}
-    return _environment().get_template("report.html.j2").render(
-        v=v, label_a=label_a, label_b=label_b, badge=words.BADGES.get(v.verdict, v.verdict), tone=words.TONES.get(v.verdict, "shared"),
-        e=words.e_value(v.log10_e), p=words.p_bound(v.log10_p), figures=_figures(v), strips=strips(v.axes), not_run=not_run(v.axes),
-        chance=CHANCE, parts=part_rows(v.parts), grids=grids(v.cells, v.parts, v.accounting), roles=role_rows(v.cells), steps=STEPS,
-        replay=replay, digests=[(n, v.replay[k]) for n, k in (("A", "a"), ("B", "b")) if k in v.replay],
-        command=words.rerun(v.a, v.b, v.replay), listed=_LISTED,
-    )  # fmt: skip
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        v=v,
+        label_a=label_a,
+        label_b=label_b,
+        sentence=words.powers(v.sentence),
+        badge=words.BADGES.get(v.verdict, v.verdict),
+        tone=words.TONES.get(v.verdict, "shared"),
+        e=words.e_value(v.log10_e),
+        p=words.p_bound(v.log10_p),
+        figures=_figures(v),
+        strips=strips(v.axes),
+        not_run=not_run(v.axes),
+        chance=CHANCE,
+        grids=grids(v.cells, v.parts, v.accounting),
+        roles=role_rows(v.cells),
+        steps=STEPS,
+        parts=part_rows(v.parts),
+        replay=replay,
+        digests=[(name, v.replay[key]) for name, key in (("A", "a"), ("B", "b")) if key in v.replay],
+        command=words.rerun(v.a, v.b, v.replay),
+        listed=_LISTED,
+    )
 
 
 def _figures(v: Verdict) -> dict[str, str]:
     """Sums over the axes and what was read, in words."""
     ran = [x for x in v.axes if x.tests]
-    return {
+    out = {
         "hits": words.count(sum(x.hits for x in ran)) if ran else "",
         "sampled": words.count(sum(x.sampled for x in ran)),
         "expected": words.count(sum(x.expected for x in ran)),
@@ -49,14 +65,19 @@ def _figures(v: Verdict) -> dict[str, str]:
         "share": words.share(v.bytes_read, v.bytes_total),
         "seconds": words.duration(v.seconds),
     }
+    return {name: text.replace(" ", "\N{NO-BREAK SPACE}") for name, text in out.items()}
 
 
 @cache
 def _environment() -> Environment:
     env = Environment(
-        loader=PackageLoader("begat.report", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=PackageLoader("begat.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
         finalize=_clean,
-    )  # fmt: skip
+    )
     env.filters.update(ratio=words.ratio, count=words.count, size=words.size, minus=_minus)
     return env
 

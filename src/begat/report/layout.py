@@ -1,7 +1,7 @@
 """What the presenters lay out, prepared so that text and templates stay dumb.
 
-Enters: a `Verdict`.  Leaves: frozen rows with strings and positions.  Only layout arithmetic: medians to condense a map, scales to
-place dots; every number of evidence was made in `begat.stats` and is only copied.  The map's picture is in `gridmap.py`.
+Enters: a `Verdict`.  Leaves: frozen rows with strings and positions.  Only layout arithmetic: medians to condense a map,
+scales to place dots; every number of evidence was made in `begat.stats` and is only copied.  The map's picture: `gridmap.py`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,50 @@ from begat.types import AxisResult, MapCell, OrderTest, PartResult
 CHANCE = 9
 #: the order in which roles are listed; others follow by name
 _ROLES = (
-    "embed.tokens embed.positions embed.types embed.class embed.projection embed.patch embed.norm "
-    "attn.norm attn.q attn.q_a attn.q_a_norm attn.q_b attn.q_norm attn.k attn.k_norm attn.kv_a attn.kv_a_norm attn.kv_b attn.k_b "
-    "attn.v attn.v_b attn.gate attn.sub_norm attn.o attn.post_norm cross mlp.norm mlp.gate mlp.up mlp.sub_norm mlp.down moe.router "
-    "moe.router_scale shared.router shared.gate shared.up shared.down expert.gate expert.up expert.down mlp.post_norm final head"
-).split()
+    "embed.tokens",
+    "embed.positions",
+    "embed.types",
+    "embed.class",
+    "embed.projection",
+    "embed.patch",
+    "embed.norm",
+    "attn.norm",
+    "attn.q",
+    "attn.q_a",
+    "attn.q_a_norm",
+    "attn.q_b",
+    "attn.q_norm",
+    "attn.k",
+    "attn.k_norm",
+    "attn.kv_a",
+    "attn.kv_a_norm",
+    "attn.kv_b",
+    "attn.k_b",
+    "attn.v",
+    "attn.v_b",
+    "attn.gate",
+    "attn.sub_norm",
+    "attn.o",
+    "attn.post_norm",
+    "cross",
+    "mlp.norm",
+    "mlp.gate",
+    "mlp.up",
+    "mlp.sub_norm",
+    "mlp.down",
+    "moe.router",
+    "moe.router_scale",
+    "shared.router",
+    "shared.gate",
+    "shared.up",
+    "shared.down",
+    "expert.gate",
+    "expert.up",
+    "expert.down",
+    "mlp.post_norm",
+    "final",
+    "head",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +106,9 @@ class Strip:
     Attributes:
         tests, sampled, hits, expected, e, p: the axis in words, for the table too.
         top: right end of the scale, in hits; band, one: right end of chance's band and place of one hit, in percent.
-        height: pixels; ticks: (percent, label).
+        height, radius: pixels; ticks: (percent, label).
         crowded: the sample is so small that chance's band covers all of it.
+
     """
 
     title: str
@@ -84,6 +124,7 @@ class Strip:
     band: float
     one: float
     height: int
+    radius: float
     dots: tuple[Dot, ...]
     ticks: tuple[tuple[float, str], ...]
     crowded: bool
@@ -106,18 +147,31 @@ def not_run(axes: Sequence[AxisResult]) -> tuple[tuple[str, str], ...]:
 def _strip(axis: AxisResult) -> Strip:
     top = max(t.m for t in axis.tests)
     rows = sorted({(t.tower, t.layer) for t in axis.tests})
-    step = min(6.0, 72 / max(len(rows), 1))
+    step = min(6.5, 84 / max(len(rows), 1))
     height = max(34, round(step * (len(rows) - 1)) + 24)
     first = (height - step * (len(rows) - 1)) / 2
     dots = tuple(
         Dot(_percent(t.hits, top), round(first + step * rows.index((t.tower, t.layer)), 2), _test_title(t)) for t in axis.tests
     )
     return Strip(
-        title=axis.title, null=axis.null, tests=len(axis.tests), sampled=words.count(axis.sampled), hits=words.count(axis.hits),
-        expected=words.count(axis.expected), log10_e=words.log10_words(axis.log10_e), e=words.e_value(axis.log10_e),
-        p=words.p_bound(axis.log10_p), top=top, band=_percent(min(CHANCE + 0.5, top), top), one=_percent(1, top), height=height,
-        dots=dots, ticks=_ticks(top), crowded=top <= CHANCE,
-    )  # fmt: skip
+        title=axis.title,
+        null=axis.null,
+        tests=len(axis.tests),
+        sampled=words.count(axis.sampled),
+        hits=words.count(axis.hits),
+        expected=words.count(axis.expected),
+        log10_e=words.log10_words(axis.log10_e),
+        e=words.e_value(axis.log10_e),
+        p=words.p_bound(axis.log10_p),
+        top=top,
+        band=_percent(min(CHANCE + 0.5, top), top),
+        one=_percent(1, top),
+        height=height,
+        radius=round(max(2.2, min(3.4, 0.62 * step)), 1),
+        dots=dots,
+        ticks=_ticks(top),
+        crowded=top <= CHANCE,
+    )
 
 
 def _percent(value: float, top: int) -> float:
@@ -197,10 +251,11 @@ def ranges(group: Sequence[PartResult]) -> str:
 def role_order(role: str) -> tuple[int, str]:
     """Sort key: the order of computation, weights before biases."""
     stem, _, leaf = role.rpartition(".")
+    name = f"{stem}.{'z' if leaf == 'bias' else ''}{leaf}"
     for known in (role, stem, role.split(".")[0]):
         if known in _ROLES:
-            return _ROLES.index(known), f"{stem}.{'z' if leaf == 'bias' else ''}{leaf}"
-    return len(_ROLES), role
+            return _ROLES.index(known), name
+    return len(_ROLES), name
 
 
 def role_rows(cells: Sequence[MapCell]) -> tuple[RoleRow, ...]:
@@ -218,7 +273,12 @@ def _role_row(tower: str, role: str, cells: list[MapCell]) -> RoleRow:
     if lowest.expert >= 0:
         where = f"{where} expert {lowest.expert}".strip()
     return RoleRow(
-        tower=tower, role=role, tensors=len(cells), cosine=words.ratio(median(c.cosine for c in cells)),
-        r2=words.ratio(median(c.r2 for c in cells)), lowest=words.ratio(lowest.r2), where=where,
+        tower=tower,
+        role=role,
+        tensors=len(cells),
+        cosine=words.ratio(median(c.cosine for c in cells)),
+        r2=words.ratio(median(c.r2 for c in cells)),
+        lowest=words.ratio(lowest.r2),
+        where=where,
         identical=sum(c.identical for c in cells),
-    )  # fmt: skip
+    )

@@ -1,7 +1,7 @@
 """A verdict as one page of text.
 
-Enters: a `Verdict`, a width, whether colours are wanted.  Leaves: lines for a terminal, a file or an e-mail; the same words with and
-without colour.  No `rich`: importing its tables takes longer than a small comparison.  The page for browsers: `html.py`.
+Enters: a `Verdict`, a width, whether colours are wanted.  Leaves: lines for a terminal, a file or an e-mail; the same words with
+and without colour.  No `rich`: importing its tables takes longer than a small comparison.  The page for browsers: `html.py`.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ class _Page:
     def wrap(self, text: str, indent: str = "  ", hang: str | None = None, style: str = "") -> None:
         """A paragraph; continued lines start with `hang` (default: `indent`)."""
         clean = printable(text, 8000)
-        wrapped = textwrap.wrap(clean, self.width, initial_indent=indent, subsequent_indent=indent if hang is None else hang,
-                                break_on_hyphens=False)  # fmt: skip
+        wrapped = textwrap.wrap(
+            clean, self.width, initial_indent=indent, subsequent_indent=indent if hang is None else hang, break_on_hyphens=False
+        )
         self.lines += [self.paint(line, style) for line in wrapped]
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,), style: str = _DIM) -> None:
@@ -120,15 +121,23 @@ class _Page:
         self.heading("Parts")
         for row in part_rows(v.parts):
             said = f"{row.hits} units" if row.hits != "–" else "none sampled"
-            self.wrap(f"{row.words.ljust(12)}  {row.parts}: {said}" + (f", cosine {row.cosine}" if row.cosine != "–" else "")
-                      + (f"; {row.why}" if row.why else ""), "  ", " " * 16)  # fmt: skip
+            self.wrap(
+                f"{row.words.ljust(12)}  {row.parts}: {said}"
+                + (f", cosine {row.cosine}" if row.cosine != "–" else "")
+                + (f"; {row.why}" if row.why else ""),
+                "  ",
+                " " * 16,
+            )
 
     def map(self, v: Verdict) -> None:
         """Medians per role and the lowest cell."""
         if not v.cells:
             return
         how = {"sampled": "a few rows of every tensor", "full": "every value"}.get(v.map_mode, v.map_mode)
-        self.heading("Inheritance map", f"same-index agreement of {how}, medians over layers; R² is the share of B's variance that A explains, lowest at the layer named")
+        self.heading(
+            "Inheritance map",
+            f"same index, {how}; medians over layers, R² the share of B's variance that A explains",
+        )
         rows = role_rows(v.cells)
         equal = any(r.identical for r in rows)
         head = ("role", "tensors", "cosine", "R²", "lowest", "at") + (("identical",) if equal else ())
@@ -167,13 +176,17 @@ class _Page:
         """Bytes, seconds, and what became of every tensor."""
         part = words.share(v.bytes_read, v.bytes_total)
         self.heading("Read")
-        self.wrap(f"{words.size(v.bytes_read)} of {words.size(v.bytes_total)}" + (f" ({part})" if part else "")
-                  + f" in {words.duration(v.seconds)}")  # fmt: skip
+        self.wrap(
+            f"{words.size(v.bytes_read)} of {words.size(v.bytes_total)}"
+            + (f" ({part})" if part else "")
+            + f" in {words.duration(v.seconds)}"
+        )
         for name, acc in zip("AB", v.accounting or (), strict=False):
             self.wrap(_accounting(acc), f"  {name}  ", "     ")
             if acc.unmapped:
                 more = f" and {len(acc.unmapped) - _UNMAPPED} more" if len(acc.unmapped) > _UNMAPPED else ""
-                self.wrap("unmapped: " + ", ".join(printable(n, 60) for n in acc.unmapped[:_UNMAPPED]) + more, "     ", style=_DIM)
+                first = ", ".join(printable(n, 60) for n in acc.unmapped[:_UNMAPPED])
+                self.wrap(f"unmapped: {first}{more}", "     ", style=_DIM)
 
     def caveats(self, v: Verdict) -> None:
         """What to bear in mind, and how to rerun."""

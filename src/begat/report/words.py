@@ -74,6 +74,12 @@ def _significant(value: float, *, down: bool) -> str:
     return f"{rounded:.2g}" if rounded < 100 else f"{rounded:.0f}"
 
 
+def powers(text: str) -> tuple[Power, ...]:
+    """A sentence cut at its powers of ten: the pieces in order, those like 10^-6 with an exponent."""
+    pieces = re.split(r"(?<![\w.^])10\^(-?\d+)", text)
+    return tuple(Power("10", piece) if i % 2 else Power(piece) for i, piece in enumerate(pieces))
+
+
 def log10_words(log10: float | None) -> str:
     """log10 of an e-value with one decimal, rounded down."""
     return "–" if log10 is None else f"{math.floor(log10 * 10 + 1e-9) / 10 + 0.0:,.1f}"
@@ -118,7 +124,7 @@ def duration(seconds: float) -> str:
 
 
 def plural(n: int, word: str) -> str:
-    """"1 test", "1,024 tests"."""
+    """A count with its noun: "1 test", "1,024 tests"."""
     return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
 
 
