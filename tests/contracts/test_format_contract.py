@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from source.format_builders import BUILDERS, Built
 
 from begat.errors import InputError
 from begat.source import open_checkpoint
 from begat.source.dtypes import DTYPES
 from begat.types import Checkpoint
+from source.format_builders import BUILDERS, Built
 
 TRUNCATIONS = 80
 FLIPS = 250
@@ -143,8 +143,8 @@ def read_all(built: Built) -> dict[str, np.ndarray] | None:
         values = {name: checkpoint.read(name) for name in checkpoint.entries}
         checkpoint.reader.close()
     except InputError as err:
-        assert "\n" not in str(err)
-        assert err.file is not None
+        if err.file is None or not str(err).isprintable():
+            raise AssertionError(repr(str(err))) from err
         return None
     assert sum(v.nbytes for v in values.values()) < 64 << 20
     return values

@@ -94,9 +94,15 @@ def _torch(folder: Path, zipped: bool) -> Built:
     state["model.tied.weight"] = fused
     torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
     whole = np.arange(60, dtype=np.float32).reshape(12, 5)
-    tensors |= {"model.slice.weight": whole[3:8], "model.columns.weight": whole[:, 1:4], "model.turned.weight": whole.T,
-                "model.tied.weight": whole}  # fmt: skip
-    return Built(folder / "pytorch_model.bin", *_oracle(tensors), [folder / "pytorch_model.bin"], computed={"model.turned.weight"})
+    tensors |= {
+        "model.slice.weight": whole[3:8],
+        "model.columns.weight": whole[:, 1:4],
+        "model.turned.weight": whole.T,
+        "model.tied.weight": whole,
+    }
+    return Built(
+        folder / "pytorch_model.bin", *_oracle(tensors), [folder / "pytorch_model.bin"], computed={"model.turned.weight"}
+    )
 
 
 def torch_zip(folder: Path) -> Built:
@@ -148,7 +154,9 @@ def onnx_external(folder: Path) -> Built:
     tensors = arrays()
     initialisers = [library.numpy_helper.from_array(v, k) for k, v in tensors.items()]
     built = _onnx(folder, initialisers, tensors, [])
-    library.save_model(library.load(built.path), built.path, save_as_external_data=True, location="model.onnx_data", size_threshold=64)
+    library.save_model(
+        library.load(built.path), built.path, save_as_external_data=True, location="model.onnx_data", size_threshold=64
+    )
     assert (folder / "model.onnx_data").stat().st_size
     return Built(built.path, built.values, built.raw, [built.path, folder / "model.onnx_data"])
 
@@ -157,8 +165,13 @@ def _onnx(folder: Path, initialisers: list, tensors: dict[str, np.ndarray], node
     from onnx import TensorProto, helper, save_model
 
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    graph = helper.make_graph([*nodes, helper.make_node("Identity", ["x"], ["y"])], "g",
-                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)], [out], initialisers)  # fmt: skip
+    graph = helper.make_graph(
+        [*nodes, helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)],
+        [out],
+        initialisers,
+    )
     save_model(helper.make_model(graph), folder / "model.onnx")
     return Built(folder / "model.onnx", *_oracle(tensors), [folder / "model.onnx"])
 
@@ -179,8 +192,16 @@ def peft(folder: Path) -> Built:
     adapter = folder / "adapter"
     adapter.mkdir()
     prefix = "base_model.model."
-    save_file({prefix + q + ".lora_A.weight": a, prefix + q + ".lora_B.weight": b, prefix + emb + ".lora_embedding_A": ea,
-               prefix + emb + ".lora_embedding_B": eb, prefix + "lm_head.weight": head}, adapter / "adapter_model.safetensors")  # fmt: skip
+    save_file(
+        {
+            prefix + q + ".lora_A.weight": a,
+            prefix + q + ".lora_B.weight": b,
+            prefix + emb + ".lora_embedding_A": ea,
+            prefix + emb + ".lora_embedding_B": eb,
+            prefix + "lm_head.weight": head,
+        },
+        adapter / "adapter_model.safetensors",
+    )
     (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 6}))
     values, raw = _oracle(base | {"lm_head.weight": head})
     values[q + ".weight"] = values[q + ".weight"] + np.float32(3.0) * (b @ a)
@@ -188,8 +209,9 @@ def peft(folder: Path) -> Built:
     computed = {q + ".weight", emb + ".weight"}
     for name in computed:
         raw[name] = values[name].tobytes()
-    return Built(adapter, values, raw, [adapter / "adapter_model.safetensors", adapter / "adapter_config.json"],
-                 folder / "base", computed)  # fmt: skip
+    return Built(
+        adapter, values, raw, [adapter / "adapter_model.safetensors", adapter / "adapter_config.json"], folder / "base", computed
+    )
 
 
 BUILDERS: dict[str, Callable[[Path], Built]] = {

@@ -57,10 +57,30 @@ def test_block_types_decode_as_the_library_does(tmp_path: Path, kind: Any) -> No
 
 #: levels a value can take under one scale and minimum
 LEVELS = {
-    "Q4_0": 16, "Q4_1": 16, "Q5_0": 32, "Q5_1": 32, "Q8_0": 256, "Q2_K": 4, "Q3_K": 8, "Q4_K": 16, "Q5_K": 32, "Q6_K": 64,
-    "TQ1_0": 3, "TQ2_0": 4, "MXFP4": 15, "NVFP4": 15, "IQ4_NL": 16, "IQ4_XS": 16, "IQ1_S": 3, "IQ1_M": 3, "IQ2_XXS": 8,
-    "IQ2_XS": 8, "IQ2_S": 8, "IQ3_XXS": 16, "IQ3_S": 16,
-}  # fmt: skip
+    "Q4_0": 16,
+    "Q4_1": 16,
+    "Q5_0": 32,
+    "Q5_1": 32,
+    "Q8_0": 256,
+    "Q2_K": 4,
+    "Q3_K": 8,
+    "Q4_K": 16,
+    "Q5_K": 32,
+    "Q6_K": 64,
+    "TQ1_0": 3,
+    "TQ2_0": 4,
+    "MXFP4": 15,
+    "NVFP4": 15,
+    "IQ4_NL": 16,
+    "IQ4_XS": 16,
+    "IQ1_S": 3,
+    "IQ1_M": 3,
+    "IQ2_XXS": 8,
+    "IQ2_XS": 8,
+    "IQ2_S": 8,
+    "IQ3_XXS": 16,
+    "IQ3_S": 16,
+}
 
 
 @pytest.mark.parametrize("kind", BLOCK_TYPES, ids=lambda k: k.name)
@@ -97,16 +117,25 @@ def test_version_2_and_alignment(tmp_path: Path) -> None:
 
 
 def test_metadata_of_every_type(tmp_path: Path) -> None:
-    meta = [text("s") + struct.pack("<I", 8) + text("é\u2028"), text("b") + struct.pack("<IB", 7, 1), text("d") + struct.pack("<Id", 12, 0.5)]
+    meta = [
+        text("s") + struct.pack("<I", 8) + text("é\u2028"),
+        text("b") + struct.pack("<IB", 7, 1),
+        text("d") + struct.pack("<Id", 12, 0.5),
+    ]
     meta.append(text("list") + struct.pack("<IIQ3i", 9, 5, 3, 1, -2, 3))
     meta.append(text("names") + struct.pack("<IIQ", 9, 8, 2) + text("x") + text("y"))
     meta.append(text("nested") + struct.pack("<IIQIQ2B", 9, 9, 1, 7, 2, 0, 1))
     meta.append(text("long") + struct.pack("<IIQ", 9, 0, 5000) + bytes(5000))
     file = build(tmp_path / "m.gguf", [info("w", (2,), 0, 0)], bytes(8), meta)
     assert open_checkpoint(file).config == {
-        "s": "é\u2028", "b": True, "d": 0.5, "list": [1, -2, 3], "names": ["x", "y"], "nested": [[False, True]],
+        "s": "é\u2028",
+        "b": True,
+        "d": 0.5,
+        "list": [1, -2, 3],
+        "names": ["x", "y"],
+        "nested": [[False, True]],
         "long": {"array_length": 5000},
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(

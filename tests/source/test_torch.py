@@ -95,7 +95,9 @@ def _put(out: io.BytesIO, value: Any) -> None:
         out.write(pickle.dumps(value, 2)[2:-1])
 
 
-def archive(file: Path, tree: Any, storages: dict[str, int] | None = None, compression: int = zipfile.ZIP_STORED, **extra: bytes) -> Path:
+def archive(
+    file: Path, tree: Any, storages: dict[str, int] | None = None, compression: int = zipfile.ZIP_STORED, **extra: bytes
+) -> Path:
     """A torch zip archive around hand-written pickle bytes or a tree; `storages`: key → number of float32 zeros."""
     with zipfile.ZipFile(file, "w", compression) as z:
         z.writestr("archive/data.pkl", tree if isinstance(tree, bytes) else dump(tree))

@@ -94,7 +94,7 @@ def decode(name: str, raw: U8) -> F32:
         return table
     decoder = _BLOCK_DECODERS.get(name)
     if decoder is None:
-        raise InputError("unknown stored type", found=name)
+        raise InputError("unknown stored type", found=name, fix="open the file with begat.open_checkpoint")
     return decoder(raw)
 
 

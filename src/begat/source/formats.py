@@ -80,23 +80,30 @@ def check_name(path: Path, name: str) -> str:
 def check_shape(path: Path, name: str, shape: Any) -> tuple[int, ...]:
     """`shape` as a tuple of sizes; raises InputError unless it is a short sequence of natural numbers with a sane product.
 
-    The product is checked with empty axes counted as 1, so that [2**61, 0] cannot overflow the row count.
+    Empty axes count as 1: [2**61, 0] takes no byte of the file, yet would overflow the row count.
     """
     if not isinstance(shape, (list, tuple)) or not all(type(n) is int and n >= 0 for n in shape):
         raise InputError(
             "shape is not a list of sizes", file=path, tensor=name, found=type(shape).__name__, fix="download the file again"
         )
     if len(shape) > _MAX_DIMS:
-        raise InputError("shape has too many axes", file=path, tensor=name, expected=f"at most {_MAX_DIMS}", found=len(shape))
-    size = 1
+        raise InputError(
+            "shape has too many axes",
+            file=path,
+            tensor=name,
+            expected=f"at most {_MAX_DIMS}",
+            found=len(shape),
+            fix="download the file again",
+        )
+    size, limit = 1, 1 << 31 if 0 in shape else 1 << 48
     for n in shape:
         size *= max(n, 1)
-        if size >= 1 << 48:
+        if size >= limit:
             raise InputError(
                 "shape is absurdly large",
                 file=path,
                 tensor=name,
-                expected="fewer than 2**48 elements",
+                expected=f"fewer than {limit} elements",
                 found=list(shape),
                 fix="download the file again",
             )

@@ -16,7 +16,8 @@ from pathlib import Path
 from begat.errors import InputError
 from begat.source.dtypes import DTYPES
 from begat.source.formats import FORMATS, ParsedFile, check_name, check_shape, digest_of
-from begat.source.onnx_graph import Initialiser, Node, weights
+from begat.source.onnx_graph import weights
+from begat.source.onnx_trace import Initialiser, Node
 from begat.source.wire import Field, Wire
 
 _MAX_NESTING = 12

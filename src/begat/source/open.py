@@ -45,7 +45,11 @@ def open_checkpoint(path: str | Path, base: str | Path | None = None) -> Checkpo
     try:
         return _open(Path(path), base)
     except OSError as err:
-        raise InputError(f"cannot be read: {err.strerror or type(err).__name__}", file=err.filename or path) from None
+        raise InputError(
+            f"cannot be read: {err.strerror or type(err).__name__}",
+            file=err.filename or path,
+            fix="check the disk and the file's permissions",
+        ) from None
 
 
 def _open(where: Path, base: str | Path | None) -> Checkpoint:
@@ -81,7 +85,9 @@ def parse_file(file: Path, format_name: str | None = None) -> ParsedFile:
     try:
         return FORMATS[format_name or _format_of(file)].parse(file)
     except OSError as err:
-        raise InputError(f"cannot be read: {err.strerror or type(err).__name__}", file=file) from None
+        raise InputError(
+            f"cannot be read: {err.strerror or type(err).__name__}", file=file, fix="check the disk and the file's permissions"
+        ) from None
 
 
 def assemble(where: Path, format_name: str, files: list[Path], parsed: list[ParsedFile], config: dict[str, Any]) -> Checkpoint:
@@ -262,7 +268,7 @@ def _head(file: Path) -> bytes:
         with file.open("rb") as f:
             return f.read(64)
     except OSError as err:
-        raise InputError(f"cannot be read: {err.strerror}", file=file) from None
+        raise InputError(f"cannot be read: {err.strerror}", file=file, fix="check the disk and the file's permissions") from None
 
 
 def _format_of(file: Path) -> str:
@@ -300,9 +306,9 @@ def read_json(file: Path, limit: int = _CONFIG_LIMIT) -> dict[str, Any]:
             )
         value = json.loads(file.read_text("utf-8"))
     except OSError as err:
-        raise InputError(f"cannot be read: {err.strerror}", file=file) from None
+        raise InputError(f"cannot be read: {err.strerror}", file=file, fix="check the disk and the file's permissions") from None
     except (ValueError, RecursionError) as err:  # ValueError: bad UTF-8, bad JSON, integers of thousands of digits
         raise InputError(f"is not JSON ({type(err).__name__})", file=file, fix="download the file again") from None
     if not isinstance(value, dict):
-        raise InputError("is not a JSON object", file=file, found=type(value).__name__)
+        raise InputError("is not a JSON object", file=file, found=type(value).__name__, fix="download the file again")
     return value

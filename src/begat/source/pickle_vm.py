@@ -96,7 +96,11 @@ class PickleMachine:
                 raise Damaged(f"opcode {code:#04x}")
             handler(self)
         raise InputError(
-            "pickle is implausibly long", file=self._path, expected=f"at most {_MAX_OPS} opcodes", fix="re-save as safetensors"
+            "pickle is implausibly long",
+            file=self._path,
+            expected=f"at most {_MAX_OPS} opcodes",
+            found="more",
+            fix="re-save as safetensors",
         )
 
     # --- bytes -----------------------------------------------------------------------------------------------

@@ -90,7 +90,12 @@ class FileReader:
             try:
                 n = os.preadv(fd, [view[done:]], offset + done)
             except OSError as err:
-                raise InputError(f"cannot be read: {err.strerror}", file=entry.file, tensor=entry.name) from None
+                raise InputError(
+                    f"cannot be read: {err.strerror}",
+                    file=entry.file,
+                    tensor=entry.name,
+                    fix="check the disk and the file's permissions",
+                ) from None
             if n == 0:
                 raise InputError(
                     "file ends inside a tensor", file=entry.file, tensor=entry.name,
@@ -106,10 +111,12 @@ class FileReader:
         try:
             fd = os.open(path, os.O_RDONLY | _NO_WAIT)
         except OSError as err:
-            raise InputError(f"cannot be read: {err.strerror}", file=path) from None
+            raise InputError(
+                f"cannot be read: {err.strerror}", file=path, fix="check the disk and the file's permissions"
+            ) from None
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise InputError("is not a regular file", file=path)
+            raise InputError("is not a regular file", file=path, fix="name a weight file")
         self._fds[path] = fd
         if len(self._fds) > _OPEN_FILES:
             os.close(self._fds.popitem(last=False)[1])

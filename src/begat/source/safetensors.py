@@ -73,7 +73,7 @@ def _json(blob: bytes, path: Path) -> dict[str, Any]:
         out: dict[str, Any] = {}
         for key, value in pairs:
             if key in out:
-                raise InputError("tensor is listed twice in the header", file=path, tensor=key)
+                raise InputError("tensor is listed twice in the header", file=path, tensor=key, fix="do not trust this file")
             out[key] = value
         return out
 
@@ -82,6 +82,7 @@ def _json(blob: bytes, path: Path) -> dict[str, Any]:
             "header is implausibly nested or long",
             file=path,
             expected=f"at most {_MAX_NODES} lists and objects",
+            found="more",
             fix="do not trust this file",
         )
     try:
@@ -89,13 +90,15 @@ def _json(blob: bytes, path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as err:  # ValueError: bad UTF-8, bad JSON, integers of thousands of digits
         raise InputError(f"header is not JSON ({type(err).__name__})", file=path, fix="download the file again") from None
     if not isinstance(header, dict):
-        raise InputError("header is not a JSON object", file=path, found=type(header).__name__)
+        raise InputError("header is not a JSON object", file=path, found=type(header).__name__, fix="download the file again")
     return header
 
 
 def _entry(path: Path, name: str, spec: Any, data_start: int, size: int) -> TensorEntry:
     if not isinstance(spec, dict):
-        raise InputError("header entry is not an object", file=path, tensor=name, found=type(spec).__name__)
+        raise InputError(
+            "header entry is not an object", file=path, tensor=name, found=type(spec).__name__, fix="download the file again"
+        )
     kind, shape, span = spec.get("dtype"), spec.get("shape"), spec.get("data_offsets")
     if not isinstance(kind, str) or kind not in _TYPES:
         raise InputError(

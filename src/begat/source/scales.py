@@ -3,7 +3,8 @@
 Enters: name → entry.  Leaves: name → entry with `Scaling` attached, and the scale tensors as skipped, with the reason.
 Names seen in published checkpoints: `X.weight` + `X.weight_scale_inv` (DeepSeek-V3, 128×128 blocks, multiplied despite the
 name), `X.weight` + `X.weight_scale` (compressed-tensors: per tensor, per row or per block), `X.weight` + `X.SCB`
-(bitsandbytes int8: row maximum, value = q·SCB/127). An `X.weight_zero_point` beside a scale is subtracted first. The block shape follows from the shapes alone; no config is asked.
+(bitsandbytes int8: row maximum, value = q·SCB/127). An `X.weight_zero_point` beside a scale is subtracted first. The block
+shape follows from the shapes alone; no config is asked.
 """
 
 from __future__ import annotations

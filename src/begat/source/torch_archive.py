@@ -249,6 +249,7 @@ class Legacy(Loader):
                 "file ends before its storages, or lists one no tensor uses",
                 file=self.path,
                 expected=f"storage {key}",
+                found=f"{max(self.size - at, 0)} bytes left",
                 fix="download the file again",
             )
         numel = struct.unpack("<q", head)[0]

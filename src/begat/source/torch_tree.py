@@ -112,6 +112,7 @@ def _walk(path: Path, tree: Any, kind: type, skipped: list[tuple[str, str]]) -> 
                 "checkpoint is nested too deeply",
                 file=path,
                 expected=f"at most {_MAX_DEPTH} levels",
+                found="more",
                 fix="re-save the state_dict as safetensors",
             )
         items = value.items() if isinstance(value, dict) else enumerate(value)

@@ -49,6 +49,7 @@ class Wire:
                     "file has implausibly many fields",
                     file=self.path,
                     expected=f"at most {_MAX_FIELDS}",
+                    found="more",
                     fix="do not trust this file",
                 )
             tag, at = self._varint(at, end)

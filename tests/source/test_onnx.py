@@ -1,0 +1,234 @@
+"""ONNX: names, orientation and scales recovered from the graph, for the ways exporters and quantisers write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from begat.errors import InputError
+from begat.source import open_checkpoint
+from begat.types import Checkpoint
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+RNG = np.random.default_rng(0)
+W = RNG.normal(size=(40, 30)).astype(np.float32)  # [in, out] as x @ W wants it
+Q = RNG.integers(-127, 128, size=(40, 30), dtype=np.int8)
+SCALE = RNG.uniform(0.01, 0.02, size=30).astype(np.float32)
+BIAS = RNG.normal(size=30).astype(np.float32)
+
+
+def model(folder: Path, nodes: list[Any], tensors: dict[str, Any], **save: Any) -> Checkpoint:
+    """A graph x → y of `nodes`; arrays become raw initialisers, TensorProtos go in as they are."""
+    inits = [v if isinstance(v, TensorProto) else numpy_helper.from_array(np.asarray(v), k) for k, v in tensors.items()]
+    floats = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "xy"]
+    graph = helper.make_graph(nodes, "g", floats[:1], floats[1:], inits)
+    onnx.save_model(helper.make_model(graph), folder / "model.onnx", **save)
+    return open_checkpoint(folder / "model.onnx")
+
+
+def node(op: str, inputs: str, outputs: str, name: str = "", **attributes: Any) -> Any:
+    return helper.make_node(op, inputs.split(), outputs.split(), name, **attributes)
+
+
+def only(checkpoint: Checkpoint, name: str, value: np.ndarray, transposed: bool) -> None:
+    """The one matrix of the checkpoint has this name, these stored values and this orientation."""
+    matrices = [e for e in checkpoint.entries.values() if len(e.shape) > 1]
+    assert [e.name for e in matrices] == [name]
+    assert matrices[0].transposed is transposed
+    assert np.allclose(checkpoint.read(name), value.reshape(-1, value.shape[-1]), rtol=1e-6)
+
+
+def test_name_from_the_bias(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x onnx::MatMul_7", "a", "MatMul_3"), node("Add", "layer.0.query.bias a", "y")]
+    only(model(tmp_path, nodes, {"onnx::MatMul_7": W, "layer.0.query.bias": BIAS}), "layer.0.query.weight", W, True)
+
+
+def test_name_from_the_path(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x onnx::MatMul_7", "y", "/model/layers.0/self_attn/q_proj/MatMul")]
+    only(model(tmp_path, nodes, {"onnx::MatMul_7": W}), "model.layers.0.self_attn.q_proj.weight", W, True)
+
+
+def test_name_from_a_nested_sequential(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x onnx::MatMul_7", "y", "/net/net.0/net.0.1/MatMul")]
+    only(model(tmp_path, nodes, {"onnx::MatMul_7": W}), "net.0.1.weight", W, True)
+
+
+def test_name_from_module_scopes(tmp_path: Path) -> None:
+    product = node("MatMul", "x val_49", "y", "node_MatMul_48")
+    entry = product.metadata_props.add()
+    entry.key, entry.value = "pkg.torch.onnx.name_scopes", "['', 'layers.0', 'layers.0.q_proj', 'linear']"
+    only(model(tmp_path, [product], {"val_49": W}), "layers.0.q_proj.weight", W, True)
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+def test_gemm(tmp_path: Path, turned: int) -> None:
+    weight = W.T.copy() if turned else W
+    nodes = [node("Gemm", "x fc.weight fc.bias", "y", transB=turned)]
+    only(model(tmp_path, nodes, {"fc.weight": weight, "fc.bias": BIAS}), "fc.weight", weight, not turned)
+
+
+def test_transpose_before_the_product_keeps_torch_order(tmp_path: Path) -> None:
+    nodes = [node("Transpose", "fc.weight", "t", perm=[1, 0]), node("MatMul", "x t", "y")]
+    only(model(tmp_path, nodes, {"fc.weight": W.T.copy()}), "fc.weight", W.T, False)
+
+
+def test_conv1d_of_gpt2_is_in_out_in_torch_too(tmp_path: Path) -> None:
+    nodes = [node("Gemm", "x h.0.attn.c_attn.weight h.0.attn.c_attn.bias", "y")]
+    tensors = {"h.0.attn.c_attn.weight": W, "h.0.attn.c_attn.bias": BIAS}
+    only(model(tmp_path, nodes, tensors), "h.0.attn.c_attn.weight", W, False)
+
+
+def test_dequantize_linear_per_axis_with_zero_point(tmp_path: Path) -> None:
+    zero = RNG.integers(-5, 5, size=30, dtype=np.int8)
+    nodes = [node("DequantizeLinear", "fc.weight_quantized s z", "d", axis=1), node("MatMul", "x d", "y")]
+    checkpoint = model(tmp_path, nodes, {"fc.weight_quantized": Q, "s": SCALE, "z": zero})
+    only(checkpoint, "fc.weight", (Q.astype(np.float32) - zero) * SCALE, True)
+    assert {n for n, _ in checkpoint.skipped} == {"s", "z"}
+    rows = np.array([39, 3])
+    assert np.allclose(
+        checkpoint.read("fc.weight", rows, slice(2, 9)), ((Q.astype(np.float32) - zero) * SCALE)[rows, 2:9], rtol=1e-6
+    )
+
+
+def test_dequantize_linear_blocked_and_first_axis(tmp_path: Path) -> None:
+    scale = RNG.uniform(1, 2, size=(5, 30)).astype(np.float32)
+    nodes = [node("DequantizeLinear", "a.weight s", "d", axis=0, block_size=8), node("MatMul", "x d", "y")]
+    only(model(tmp_path, nodes, {"a.weight": Q, "s": scale}), "a.weight", Q * np.repeat(scale, 8, 0), True)
+    rows = RNG.uniform(1, 2, size=40).astype(np.float32)
+    nodes = [node("DequantizeLinear", "a.weight s", "d", axis=0), node("Gather", "d x", "y")]
+    only(model(tmp_path, nodes, {"a.weight": Q, "s": rows}), "a.weight", Q * rows[:, None], False)
+
+
+def test_cast_and_multiply(tmp_path: Path) -> None:
+    nodes = [
+        node("Cast", "val_4_q", "f", to=1),
+        node("Mul", "s f", "val_4"),
+        node("MatMul", "x val_4", "p"),
+        node("Add", "p l.bias", "y"),
+    ]
+    only(model(tmp_path, nodes, {"val_4_q": Q, "s": SCALE[None], "l.bias": BIAS}), "l.weight", Q * SCALE, True)
+
+
+def test_dynamic_quantisation_of_onnxruntime(tmp_path: Path) -> None:
+    zero = np.array(3, dtype=np.int8)
+    nodes = [
+        node("DynamicQuantizeLinear", "x", "xq xs xz"),
+        node("MatMulInteger", "xq onnx::MatMul_7_quantized xz onnx::MatMul_7_zero_point", "i", "/l/query/MatMul_quant"),
+        node("Cast", "i", "f", to=1),
+        node("Mul", "xs onnx::MatMul_7_scale", "m"),
+        node("Mul", "f m", "p"),
+        node("Add", "l.query.bias p", "y"),
+    ]
+    tensors = {
+        "onnx::MatMul_7_quantized": Q,
+        "onnx::MatMul_7_scale": np.float32(0.02),
+        "onnx::MatMul_7_zero_point": zero,
+        "l.query.bias": BIAS,
+    }
+    checkpoint = model(tmp_path, nodes, tensors)
+    only(checkpoint, "l.query.weight", (Q.astype(np.float32) - 3) * np.float32(0.02), True)
+    assert len(checkpoint.skipped) == 2
+
+
+def test_qlinear_matmul_and_fused_operators(tmp_path: Path) -> None:
+    nodes = [node("QLinearMatMul", "x xs xz fc.weight_quantized s z ys yz", "y")]
+    unsigned = (Q.astype(np.int16) + 128).astype(np.uint8)
+    tensors = {
+        "fc.weight_quantized": unsigned,
+        "s": np.float32(0.5),
+        "z": np.uint8(128),
+        "xs": np.float32(1),
+        "xz": np.uint8(0),
+        "ys": np.float32(1),
+        "yz": np.uint8(0),
+    }
+    only(model(tmp_path, nodes, tensors), "fc.weight", Q * np.float32(0.5), True)
+    nodes = [helper.make_node("DynamicQuantizeMatMul", ["x", "w_q", "s", "", "fc.bias"], ["y"], domain="com.microsoft")]
+    only(model(tmp_path, nodes, {"w_q": Q, "s": SCALE, "fc.bias": BIAS}), "fc.weight", Q * SCALE, True)
+
+
+def test_constants_are_listed_not_weighed(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x fc.weight", "a"), node("Add", "a /Constant_output_0", "b"), node("Reshape", "b val_3", "y")]
+    ids = np.arange(8).reshape(1, 8)
+    tensors = {"fc.weight": W, "/Constant_output_0": np.float32(1), "val_3": np.array([1, -1]), "emb.position_ids": ids}
+    checkpoint = model(tmp_path, nodes, tensors)
+    assert set(checkpoint.entries) == {"fc.weight", "emb.position_ids"}
+    assert dict(checkpoint.skipped) == {"/Constant_output_0": "graph constant", "val_3": "graph constant"}
+
+
+def test_weights_in_constant_nodes(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(W, "")),
+        node("MatMul", "x c", "y", "/fc/MatMul"),
+    ]
+    only(model(tmp_path, nodes, {}), "fc.weight", W, True)
+
+
+def test_weights_used_in_subgraphs(tmp_path: Path) -> None:
+    out = helper.make_tensor_value_info("y0", TensorProto.FLOAT, None)
+    branch = helper.make_graph([node("MatMul", "x onnx::MatMul_1", "y0", "/fc/MatMul")], "then", [], [out])
+    nodes = [helper.make_node("If", ["cond"], ["y"], then_branch=branch, else_branch=branch)]
+    checkpoint = model(tmp_path, nodes, {"onnx::MatMul_1": W, "cond": np.array(True)})
+    only(checkpoint, "fc.weight", W, True)
+
+
+def test_two_weights_for_one_name_keep_their_own(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x onnx::MatMul_1", "a", "/fc/MatMul"), node("MatMul", "x onnx::MatMul_2", "y", "/fc/MatMul_1")]
+    checkpoint = model(tmp_path, nodes, {"onnx::MatMul_1": W, "onnx::MatMul_2": W + 1})
+    assert set(checkpoint.entries) == {"fc.weight", "onnx::MatMul_2"}
+    assert "second fc.weight" in checkpoint.notes[0]
+
+
+def test_wrapper_prefix_is_dropped_only_when_all_share_it(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x inner.fc.weight", "y")]
+    assert set(model(tmp_path, nodes, {"inner.fc.weight": W, "inner.ln.weight": BIAS}).entries) == {"fc.weight", "ln.weight"}
+    assert set(model(tmp_path, nodes, {"inner.fc.weight": W, "head.ln.weight": BIAS}).entries) == {
+        "inner.fc.weight",
+        "head.ln.weight",
+    }
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.DOUBLE])
+def test_packed_float_lists(tmp_path: Path, kind: int) -> None:
+    proto = helper.make_tensor(
+        "fc.weight", kind, W.shape, W.ravel().astype(np.float64 if kind == TensorProto.DOUBLE else np.float32)
+    )
+    assert not proto.raw_data
+    only(model(tmp_path, [node("MatMul", "x fc.weight", "y")], {"fc.weight": proto}), "fc.weight", W, True)
+
+
+def test_half_precision_packed_as_varints_is_refused(tmp_path: Path) -> None:
+    proto = helper.make_tensor("fc.weight", TensorProto.FLOAT16, W.shape, W.ravel())
+    with pytest.raises(InputError, match=r"packed as varints.*numpy_helper"):
+        model(tmp_path, [node("MatMul", "x fc.weight", "y")], {"fc.weight": proto})
+
+
+def test_four_bit_is_refused_or_listed(tmp_path: Path) -> None:
+    proto = helper.make_tensor("fc.weight", TensorProto.INT4, (64, 64), bytes(2048), raw=True)
+    with pytest.raises(InputError, match="int4"):
+        model(tmp_path, [node("DequantizeLinear", "fc.weight s", "y")], {"fc.weight": proto, "s": np.float32(1)})
+    packed = helper.make_node("MatMulNBits", ["x", "fc.weight_Q4", "fc.weight_scales"], ["y"], domain="com.microsoft")
+    tensors = {"fc.weight_Q4": np.zeros((64, 2, 16), np.uint8), "fc.weight_scales": np.ones(128, np.float32), "ln.weight": BIAS}
+    checkpoint = model(tmp_path, [packed], tensors)
+    assert ("fc.weight_Q4", "packed in blocks by an operator that is not read") in checkpoint.skipped
+
+
+def test_scale_that_does_not_fit(tmp_path: Path) -> None:
+    nodes = [node("DequantizeLinear", "fc.weight s", "d", axis=1), node("MatMul", "x d", "y")]
+    with pytest.raises(InputError, match="scale does not fit"):
+        model(tmp_path, nodes, {"fc.weight": Q, "s": np.ones(7, np.float32)})
+
+
+def test_external_data_stays_in_the_folder(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x fc.weight", "y")]
+    checkpoint = model(tmp_path, nodes, {"fc.weight": W}, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    only(checkpoint, "fc.weight", W, True)
+    assert [f.name for f in checkpoint.files] == ["model.onnx", "weights.bin"]
+    (tmp_path / "weights.bin").rename(tmp_path / "elsewhere.bin")
+    with pytest.raises(InputError, match="external data is missing"):
+        open_checkpoint(tmp_path / "model.onnx")
