@@ -101,6 +101,22 @@ def test_quantised_fine_tune_is_no_re_encoding(family: dict[str, Any]) -> None:
     assert v.verdict == "derived-or-shared-initialisation"
 
 
+def test_light_training_of_a_dequantised_copy_is_no_rounding(family: dict[str, Any]) -> None:
+    """Its values stay within half a step of the grid, yet it was trained, and the quantised model is not made from it."""
+    coarse = rounded(family["parent"], 4, 32)
+    for share in (0.004, 0.02, 0.04):
+        child = {n: w if w.ndim == 1 else (w + share * w.std() * RNG.standard_normal(w.shape)).astype(np.float32) for n, w in coarse.items()}
+        for pair in ((child, coarse), (coarse, child)):
+            assert run(family, *pair).verdict == "derived-or-shared-initialisation"
+
+
+def test_light_training_below_a_narrow_floats_rounding_is_no_rounding(family: dict[str, Any]) -> None:
+    narrow = {n: w.astype(BF16).astype(np.float32) for n, w in family["parent"].items()}
+    child = {n: (w * (1 + 2e-4 * RNG.standard_normal(w.shape))).astype(np.float32) for n, w in narrow.items()}
+    v = run(family, child, a=narrow, dtype_a=BF16)
+    assert v.verdict == "derived-or-shared-initialisation"
+
+
 def test_exact_upcast_is_a_re_encoding(family: dict[str, Any]) -> None:
     narrow = {n: w.astype(BF16) for n, w in family["parent"].items()}
     v = run(family, {n: w.astype(np.float32) for n, w in narrow.items()}, a=narrow)

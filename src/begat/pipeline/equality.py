@@ -15,12 +15,12 @@ import numpy as np
 from begat.canon.model import Canonical
 from begat.pipeline.inherit import common_keys, full_map, stored_type
 from begat.pipeline.sampling import generator
-from begat.signals.grid import float_agreement, grid_agreement
+from begat.signals.grid import Agreement, float_agreement, grid_agreement
 from begat.source.dtypes import DTYPES
 from begat.types import EqualityResult, F32, MapCell, Progress, TensorKey
 
-#: share of values that must agree for "on-grid", and the share of matrices that must be so
-_VALUES, _TENSORS = 0.995, 0.98
+#: share of the matrices that must be roundings for "on-grid"
+_TENSORS = 0.98
 _ROWS = 16
 _RUNS = (16, 32, 64, 128)
 
@@ -128,20 +128,22 @@ def _rounded(fine: Canonical, coarse: Canonical, name: str, cells: list[MapCell]
     shares, grids, misses, n = [], [], [], 0
     for key in keys:
         x, y = _rows(fine, coarse, key, seed)
-        share, words = _one_tensor(fine, coarse, key, x, y)
-        shares.append(share)
         n += x.size
-        if share >= _VALUES:
-            grids.append(words)
+        if np.array_equal(x, y):
+            shares.append(1.0)
+            continue
+        found = _one_tensor(fine, coarse, key, x, y)
+        shares.append(found.share)
+        if found.rounded:
+            grids.append(found.grid)
         else:
             misses.append(str(key))
         if len(misses) > (1 - _TENSORS) * len(keys):
             break
     share = float(np.mean(shares)) if shares else 0.0
     done = len(shares) == len(keys) and len(misses) <= (1 - _TENSORS) * len(keys)
-    inexact = [g for g in grids if g != "exact"]
-    if done and inexact and not _vectors_moved(fine, coarse, cells):
-        return EqualityResult("on-grid", False, n, share, max(set(inexact), key=inexact.count), name, tuple(misses[:20]))
+    if done and grids and not _vectors_moved(fine, coarse, cells):
+        return EqualityResult("on-grid", False, n, share, max(sorted(set(grids)), key=grids.count), name, tuple(misses[:20]))
     return EqualityResult("different", False, n, share, "", "", tuple(misses[:20]))
 
 
@@ -156,9 +158,9 @@ def _vectors_moved(fine: Canonical, coarse: Canonical, cells: list[MapCell]) -> 
         if c.change > 0.02 and c.cosine < 0.9999:
             key = TensorKey(c.tower, c.layer, c.role, c.expert)
             kind, finer = DTYPES[stored_type(coarse, key)], DTYPES[stored_type(fine, key)]
-            rounds = kind.mantissa is not None and (finer.mantissa or 0) > kind.mantissa
+            narrower = kind.mantissa is not None and (finer.mantissa or 0) > kind.mantissa
             x, y = fine.read(key), coarse.read(key)
-            if not rounds or float_agreement(x, y, kind.mantissa or 0, 2.0**kind.tiny) < _VALUES:
+            if not narrower or float_agreement(x, y, kind.mantissa or 0, 2.0**kind.tiny, kind.name).share < 0.99:
                 moved += 1
     return moved > 0.02 * len(vectors)
 
@@ -169,22 +171,23 @@ def _rows(fine: Canonical, coarse: Canonical, key: TensorKey, seed: int) -> tupl
     return fine.read(key, at), coarse.read(key, at)
 
 
-def _one_tensor(fine: Canonical, coarse: Canonical, key: TensorKey, x: F32, y: F32) -> tuple[float, str]:
-    """Share of sampled values of the coarse tensor that are a rounding of the fine one, and the grid in words."""
-    if np.array_equal(x, y):
-        return 1.0, "exact"
+def _one_tensor(fine: Canonical, coarse: Canonical, key: TensorKey, x: F32, y: F32) -> Agreement:
+    """Are the sampled values of the coarse tensor a rounding of the fine one's, by how the coarse one is stored?"""
     t = coarse.tensors[key]
     entry = coarse.checkpoint.entries[t.name]
     kind, finer = DTYPES[entry.dtype], DTYPES[stored_type(fine, key)]
-    if kind.mantissa is not None and (entry.scaling is not None or (finer.mantissa or 0) > kind.mantissa):
+    if kind.mantissa is not None and (entry.scaling is not None or finer.mantissa is None or finer.mantissa > kind.mantissa):
         scale = 1.0 if entry.scaling is None else float(np.abs(entry.scaling.scale).max(initial=0))
-        share = float_agreement(x, y, kind.mantissa, 2.0**kind.tiny * scale)
-        if share >= _VALUES or entry.scaling is not None:
-            return share, f"{kind.name} rounding"
+        found = float_agreement(x, y, kind.mantissa, 2.0**kind.tiny * scale, kind.name)
+        if found.rounded or entry.scaling is not None:
+            return found
     if entry.scaling is not None:  # integers whose scale covers a run of each row (of each column when stored transposed)
         run = min(entry.scaling.block[0 if t.transposed else 1], x.shape[1])
-        share, words = grid_agreement(x, y, (run if x.shape[1] % run == 0 else x.shape[1],))
-        return share, f"{kind.name}, {words}"
-    runs = (kind.grid,) if kind.grid > 1 else (*_RUNS, x.shape[1])
-    share, words = grid_agreement(x, y, runs)
-    return share, f"{kind.name}, {words}" if kind.grid > 1 else words
+        return _named(grid_agreement(x, y, (run if x.shape[1] % run == 0 else x.shape[1],)), kind.name)
+    if kind.grid > 1:
+        return _named(grid_agreement(x, y, (kind.grid,)), kind.name)
+    return grid_agreement(x, y, (*_RUNS, x.shape[1]), kind.mantissa or 23)
+
+
+def _named(found: Agreement, kind: str) -> Agreement:
+    return replace(found, grid=f"{kind}, {found.grid}")
