@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,31 @@ def test_external_data_stays_in_the_folder(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").rename(tmp_path / "elsewhere.bin")
     with pytest.raises(InputError, match="external data is missing"):
         open_checkpoint(tmp_path / "model.onnx")
+
+
+def test_what_torch_itself_exports(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Block(nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.q_proj, self.norm = nn.Linear(12, 20, bias=False), nn.LayerNorm(20)
+            self.mlp = nn.Sequential(nn.Linear(20, 30, bias=False), nn.GELU(), nn.Linear(30, 12))
+
+        def forward(self, x: Any) -> Any:
+            return self.mlp(self.norm(self.q_proj(x)))
+
+    torch.manual_seed(0)
+    net = nn.Sequential()
+    net.add_module("embed", nn.Embedding(50, 12))
+    net.add_module("layers", nn.Sequential(Block(), Block()))
+    state = {k: nn.init.normal_(v) for k, v in net.state_dict().items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, (torch.arange(6)[None],), tmp_path / "model.onnx", dynamo=False)
+    checkpoint = open_checkpoint(tmp_path / "model.onnx")
+    assert set(checkpoint.entries) == set(state)
+    for name, want in state.items():
+        got = checkpoint.read(name)
+        assert np.array_equal((got.T if checkpoint.entries[name].transposed else got).reshape(want.shape), want.numpy()), name
