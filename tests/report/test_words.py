@@ -66,6 +66,11 @@ def test_durations(s: float, said: str) -> None:
     assert words.duration(s) == said
 
 
+def test_reading_again_is_said() -> None:
+    assert words.of_total(2, 4) == "of 4 B (50 %)"
+    assert words.of_total(6, 4) == "from 4 B of weights, some of them more than once"
+
+
 def test_labels_are_the_parts_that_differ() -> None:
     assert words.labels("hub/x/model", "hub/y/model") == ("x", "y")
     assert words.labels("a.gguf", "a.gguf") == ("a.gguf", "a.gguf")

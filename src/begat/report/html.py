@@ -6,6 +6,7 @@ Enters: a `Verdict`.  Leaves: the page.  Places and words come from `layout.py`,
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -19,6 +20,7 @@ from begat.report.layout import CHANCE, not_run, part_rows, role_rows, strips
 from begat.types import Verdict
 
 _LIMIT = 4000
+_UNIT = re.compile(r"(?<=\d) (?=[\w%])")
 #: unmapped names, only-here names and the like that are listed before "and N more"
 _LISTED = 500
 
@@ -61,11 +63,10 @@ def _figures(v: Verdict) -> dict[str, str]:
         "sampled": words.count(sum(x.sampled for x in ran)),
         "expected": words.count(sum(x.expected for x in ran)),
         "read": words.size(v.bytes_read),
-        "total": words.size(v.bytes_total),
-        "share": words.share(v.bytes_read, v.bytes_total),
+        "total": words.of_total(v.bytes_read, v.bytes_total),
         "seconds": words.duration(v.seconds),
     }
-    return {name: text.replace(" ", "\N{NO-BREAK SPACE}") for name, text in out.items()}
+    return {name: _UNIT.sub("\N{NO-BREAK SPACE}", text) for name, text in out.items()}
 
 
 @cache

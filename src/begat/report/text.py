@@ -174,13 +174,9 @@ class _Page:
 
     def read(self, v: Verdict) -> None:
         """Bytes, seconds, and what became of every tensor."""
-        part = words.share(v.bytes_read, v.bytes_total)
         self.heading("Read")
-        self.wrap(
-            f"{words.size(v.bytes_read)} of {words.size(v.bytes_total)}"
-            + (f" ({part})" if part else "")
-            + f" in {words.duration(v.seconds)}"
-        )
+        total = words.of_total(v.bytes_read, v.bytes_total)
+        self.wrap(f"{words.size(v.bytes_read)} {total} in {words.duration(v.seconds)}")
         for name, acc in zip("AB", v.accounting or (), strict=False):
             self.wrap(_accounting(acc), f"  {name}  ", "     ")
             if acc.unmapped:

@@ -116,6 +116,14 @@ def share(part: int, whole: int) -> str:
     return f"{percent:.0f} %" if percent >= 10 or not percent else f"{percent:.2g} %"
 
 
+def of_total(read: int, total: int) -> str:
+    """What was read, of how much: "of 4.94 GB (0.64 %)"."""
+    if read > total:
+        return f"from {size(total)} of weights, some of them more than once"
+    part = share(read, total)
+    return f"of {size(total)}" + (f" ({part})" if part else "")
+
+
 def duration(seconds: float) -> str:
     """Seconds, or minutes and seconds."""
     if seconds >= 90:
