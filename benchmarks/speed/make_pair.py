@@ -24,7 +24,11 @@ CONFIG = {
 
 def shapes() -> dict[str, tuple[int, ...]]:
     kv = WIDTH // HEADS * KV_HEADS
-    out: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (VOCAB, WIDTH), "model.norm.weight": (WIDTH,), "lm_head.weight": (VOCAB, WIDTH)}
+    out: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (VOCAB, WIDTH),
+        "model.norm.weight": (WIDTH,),
+        "lm_head.weight": (VOCAB, WIDTH),
+    }
     for i in range(LAYERS):
         layer = f"model.layers.{i}."
         out |= {

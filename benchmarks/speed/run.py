@@ -75,7 +75,9 @@ def main() -> int:
     lines = ["| command | median s | least s | × sha256sum | peak RSS MB | share of bytes read |", "|---|---|---|---|---|---|"]
     for name in todo:
         share = f"{read[name]:.2%}" if name in read else "–"
-        lines.append(f"| {name} | {medians[name]:.2f} | {min(times[name][1:]):.2f} | {medians[name] / sha:.2f} | {memory[name]:.0f} | {share} |")
+        lines.append(
+            f"| {name} | {medians[name]:.2f} | {min(times[name][1:]):.2f} | {medians[name] / sha:.2f} | {memory[name]:.0f} | {share} |"
+        )
     print("\n".join(lines))
     if args.out:
         _write(args.out, lines, times, args.runs)
@@ -94,7 +96,9 @@ def _write(out: Path, lines: list[str], times: dict[str, list[float]], runs: int
     }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     (out / f"speed_{day}.json").write_text(json.dumps({"header": head, "seconds": times}, indent=1) + "\n")
-    text = "# Speed: 254M-parameter bf16 pair, 2 × 509 MB, page cache warm\n\n" + "\n".join(f"- {k}: {v}" for k, v in head.items())
+    text = "# Speed: 254M-parameter bf16 pair, 2 × 509 MB, page cache warm\n\n" + "\n".join(
+        f"- {k}: {v}" for k, v in head.items()
+    )
     (out / f"speed_{day}.md").write_text(text + "\n\n" + "\n".join(lines) + "\n")
 
 

@@ -67,7 +67,9 @@ class InputError(BegatError):
         if self.tensor is not None:
             parts.append(f"tensor '{printable(self.tensor)}':")
         parts.append(printable(self.problem, 400))
-        if self.expected is not None:
+        if self.expected is not None and self.found is None:
+            parts.append(f"(expected {printable(self.expected)})")
+        elif self.expected is not None:
             parts.append(f"(expected {printable(self.expected)}, found {printable(self.found)})")
         elif self.found is not None:
             parts.append(f"(found {printable(self.found)})")

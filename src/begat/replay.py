@@ -63,7 +63,9 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, s
     """Fields that decide or carry evidence, walked in parallel; times, bytes and paths may differ."""
     out: list[tuple[str, str, str]] = []
     for side in ("a", "b"):
-        _walk(f"replay.{side}.header_digest", then["replay"][side].get("header_digest"), now["replay"][side]["header_digest"], out)
+        _walk(
+            f"replay.{side}.header_digest", then["replay"][side].get("header_digest"), now["replay"][side]["header_digest"], out
+        )
     for name in ("version", "verdict", "log10_e", "log10_p", "direction", "kind", "axes", "parts", "map", "equality"):
         _walk(name, then.get(name), now[name], out)
     return out

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from builders import llama, write
 
 Make = Callable[[Path], tuple[Path, Path]]
@@ -188,7 +189,13 @@ def test_same_path_twice(good: tuple[Path, Path], tmp_path: Path) -> None:
 
 
 def test_no_such_path_and_bad_usage(good: tuple[Path, Path]) -> None:
-    for args in (["compare", good[0], good[0] / "nothing"], ["compare", good[0]], ["compare", *good, "--map", "x"], ["nothing"], ["compare", *good, "--base", good[0]]):
+    for args in (
+        ["compare", good[0], good[0] / "nothing"],
+        ["compare", good[0]],
+        ["compare", *good, "--map", "x"],
+        ["nothing"],
+        ["compare", *good, "--base", good[0]],
+    ):
         done = begat(*args)
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
@@ -211,8 +218,18 @@ def test_exit_codes(good: tuple[Path, Path], tmp_path: Path) -> None:
     assert begat("compare", *good).returncode == 0
     rng = np.random.default_rng(1)
     a, c = llama(rng)
-    child = write(tmp_path / "child", {n: w + np.float32(0.001) * rng.standard_normal(w.shape).astype(np.float32) for n, w in a.items()}, c)
+    child = write(
+        tmp_path / "child", {n: w + np.float32(0.001) * rng.standard_normal(w.shape).astype(np.float32) for n, w in a.items()}, c
+    )
     assert begat("compare", good[0], child).returncode == 1
-    tiny = {"hidden_size": 4, "intermediate_size": 4, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 4, "num_hidden_layers": 1, "vocab_size": 8}
+    tiny = {
+        "hidden_size": 4,
+        "intermediate_size": 4,
+        "num_attention_heads": 1,
+        "num_key_value_heads": 1,
+        "head_dim": 4,
+        "num_hidden_layers": 1,
+        "vocab_size": 8,
+    }
     pair = [write(tmp_path / f"tiny{i}", *llama(rng, **tiny)) for i in range(2)]
     assert begat("compare", *pair).returncode == 3

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import Tensors, llama, noisy, write
 
 from begat.canon.model import Canonical
 from begat.canon.resolve import resolve
@@ -17,6 +16,7 @@ from begat.pipeline.exact import run_axes
 from begat.signals.axes import AXES, Site
 from begat.source import open_checkpoint
 from begat.stats.order import log_e_axis
+from builders import Tensors, llama, noisy, write
 
 MIXTURE = {
     "model_type": "qwen3_moe", "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 16,
@@ -29,7 +29,8 @@ MLA = {
 
 
 def mixture(rng: np.random.Generator) -> tuple[Tensors, dict[str, Any]]:
-    base, _ = llama(rng, **{k: MIXTURE[k] for k in ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size")},
+    same = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size")
+    base, _ = llama(rng, **{k: MIXTURE[k] for k in same},
                     intermediate_size=24, tie_word_embeddings=False)  # fmt: skip
     out = {n: w for n, w in base.items() if ".mlp." not in n}
     for i in range(4):
@@ -44,7 +45,16 @@ def mixture(rng: np.random.Generator) -> tuple[Tensors, dict[str, Any]]:
 
 
 def latent(rng: np.random.Generator) -> tuple[Tensors, dict[str, Any]]:
-    base, _ = llama(rng, hidden_size=64, num_hidden_layers=5, num_attention_heads=4, num_key_value_heads=4, head_dim=16, intermediate_size=80, vocab_size=96)
+    base, _ = llama(
+        rng,
+        hidden_size=64,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=16,
+        intermediate_size=80,
+        vocab_size=96,
+    )
     out = {n: w for n, w in base.items() if "self_attn" not in n}
     shapes = {
         "q_a_proj.weight": (24, 64), "q_a_layernorm.weight": (24,), "q_b_proj.weight": (96, 24), "kv_a_proj_with_mqa.weight": (40, 64),
@@ -52,7 +62,9 @@ def latent(rng: np.random.Generator) -> tuple[Tensors, dict[str, Any]]:
     }  # fmt: skip
     for i in range(5):
         for name, shape in shapes.items():
-            out[f"model.layers.{i}.self_attn.{name}"] = (0.1 * rng.standard_normal(shape) + (1 if len(shape) == 1 else 0)).astype(np.float32)
+            out[f"model.layers.{i}.self_attn.{name}"] = (0.1 * rng.standard_normal(shape) + (1 if len(shape) == 1 else 0)).astype(
+                np.float32
+            )
     return out, MLA
 
 

@@ -13,7 +13,9 @@ ROLES = ("attn.q.weight", "attn.k.weight", "attn.v.weight", "attn.o.weight")
 def summaries(seed: int, layers: int = 8, width: int = 64) -> Summaries:
     rng = np.random.default_rng(seed)
     trend = 1 + 0.1 * np.arange(layers)
-    return Summaries({r: trend + 0.02 * rng.standard_normal(layers) for r in ROLES}, 1 + 0.1 * rng.standard_normal(width * (2 * layers + 1)))
+    return Summaries(
+        {r: trend + 0.02 * rng.standard_normal(layers) for r in ROLES}, 1 + 0.1 * rng.standard_normal(width * (2 * layers + 1))
+    )
 
 
 @pytest.mark.parametrize("name", list(PUBLISHED))
@@ -32,7 +34,13 @@ def test_strangers_with_a_common_trend_score_high(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(PUBLISHED))
 @pytest.mark.parametrize(
-    "other", [Summaries({}, np.zeros(0)), Summaries({r: np.ones(8) for r in ROLES}, np.zeros(64 * 17)), summaries(1, layers=1), summaries(2, width=3)]
+    "other",
+    [
+        Summaries({}, np.zeros(0)),
+        Summaries({r: np.ones(8) for r in ROLES}, np.zeros(64 * 17)),
+        summaries(1, layers=1),
+        summaries(2, width=3),
+    ],
 )
 def test_nothing_to_compute_is_said(name: str, other: Summaries) -> None:
     value = PUBLISHED[name].compute(summaries(0), other)

@@ -8,10 +8,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from builders import BF16, Tensors, llama, noisy, reordered_units, rounded, stitched, write
 
 import begat
 from begat.types import Verdict
+from builders import BF16, Tensors, llama, noisy, reordered_units, rounded, stitched, write
 
 
 @pytest.fixture(scope="module")

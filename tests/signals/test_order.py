@@ -8,7 +8,7 @@ import pytest
 from begat.signals.order import order_hits
 
 
-@pytest.fixture()
+@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 

@@ -16,7 +16,15 @@ WORDS = defaultdict(str, a="A", b="B")
 
 
 def facts(**changes: object) -> Facts:
-    base = {"equality": "different", "coarser": "", "tested": True, "dependence": False, "mixed": False, "reachable": True, "words": WORDS}
+    base = {
+        "equality": "different",
+        "coarser": "",
+        "tested": True,
+        "dependence": False,
+        "mixed": False,
+        "reachable": True,
+        "words": WORDS,
+    }
     return Facts(**(base | changes))  # type: ignore[arg-type]
 
 

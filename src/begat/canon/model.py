@@ -103,6 +103,14 @@ class Canonical:
             return None
         return self.checkpoint.raw(t.name, _pick(t.rows, rows))
 
+    def read_columns(self, key: TensorKey, columns: Rows) -> F32:
+        """Canonical columns of a matrix stored transposed (whole stored rows, cheap), as float32 [len(columns), out]."""
+        t = self.tensors[key]
+        assert t.transposed
+        whole = isinstance(t.cols, np.ndarray)
+        stored = self.checkpoint.read(t.name, _pick(t.rows, columns), None if isinstance(t.cols, np.ndarray) else t.cols)
+        return stored[:, t.cols] if whole else stored
+
     def _read_transposed(self, t: CanonTensor, rows: Rows | None, chunk: int = 1 << 22) -> F32:
         """Stored columns as canonical rows, reading at most `chunk` values at a time."""
         want = np.arange(t.shape[0]) if rows is None else np.asarray(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import webbrowser
 from pathlib import Path
@@ -15,7 +16,9 @@ from begat.cli.progress import StderrProgress
 @click.command()
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), default=Path("begat-demo.html"), show_default=True,
               help="Where to write the report of parent and fine-tune.")  # fmt: skip
-@click.option("--open/--no-open", "open_", default=None, help="Open the report in a browser (default: only from a terminal with a screen).")
+@click.option(
+    "--open/--no-open", "open_", default=None, help="Open the report in a browser (default: only from a terminal with a screen)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as a JSON array.")
 def demo(html: Path, open_: bool | None, as_json: bool) -> int:
     """Compare a shipped family of tiny trained models: a parent, its fine-tune, a 4-bit copy, a twin and a stranger.
@@ -27,9 +30,9 @@ def demo(html: Path, open_: bool | None, as_json: bool) -> int:
     pairs = run_demo(StderrProgress())
     write_html(pairs[0].verdict, html)
     if as_json:
-        from begat.report.json import dumps_many
+        from begat.report.json import dumps
 
-        click.echo(dumps_many([p.verdict for p in pairs]))
+        click.echo("[" + ",\n".join(dumps(p.verdict) for p in pairs) + "]")
     else:
         from begat.report.demo import print_demo
 
@@ -41,7 +44,5 @@ def demo(html: Path, open_: bool | None, as_json: bool) -> int:
 
 
 def _has_screen() -> bool:
-    import os
-
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform in ("darwin", "win32")
     return sys.stdout.isatty() and bool(screen) and not os.environ.get("CI")

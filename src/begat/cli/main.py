@@ -40,7 +40,6 @@ class _Lazy(click.Group):
         return command
 
 
-
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
         from begat import __version__
@@ -50,7 +49,9 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 
 
 @click.group(cls=_Lazy, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version and exit.")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version and exit."
+)
 def cli() -> None:
     """Decide from the weights whether one model was made from another."""
 
@@ -62,7 +63,11 @@ def main() -> NoReturn:
     except InputError as err:
         _fail(err.line())
     except click.UsageError as err:
-        _fail(f"{err.format_message()}; fix: begat --help" if err.ctx is None else f"{err.format_message()}; fix: {err.ctx.command_path} --help")
+        _fail(
+            f"{err.format_message()}; fix: begat --help"
+            if err.ctx is None
+            else f"{err.format_message()}; fix: {err.ctx.command_path} --help"
+        )
     except click.ClickException as err:
         _fail(err.format_message())
     except (click.Abort, KeyboardInterrupt):

@@ -133,8 +133,9 @@ def _open_two(a: str | Path | Checkpoint, b: str | Path | Checkpoint, base: str 
                          fix="name the other checkpoint")  # fmt: skip
     ca = a if isinstance(a, Checkpoint) else open_checkpoint(a, base)
     cb = b if isinstance(b, Checkpoint) else open_checkpoint(b, base)
-    if set(f.resolve() for f in ca.files) & set(f.resolve() for f in cb.files) and "peft" not in (ca.format, cb.format):
-        shared = next(f for f in ca.files if f.resolve() in {g.resolve() for g in cb.files})
+    theirs = {f.resolve() for f in cb.files}
+    shared = next((f for f in ca.files if f.resolve() in theirs), None)
+    if shared is not None and "peft" not in (ca.format, cb.format):
         raise InputError("is the weight file of both A and B", file=shared, fix="name two different checkpoints")
     if base is not None and "peft" not in (ca.format, cb.format):
         raise InputError("a base was given, but neither checkpoint is a PEFT adapter folder", file=base, fix="drop --base")
@@ -178,7 +179,10 @@ def _shape_words(model: Canonical) -> str:
     words = []
     for tower, g in model.geometry.items():
         layers = {k.layer for k in model.tensors if k.tower == tower and k.layer >= 0}
-        up = next((t.shape for k, t in model.tensors.items() if k.tower == tower and k.role in ("mlp.up.weight", "expert.up.weight")), None)
+        up = next(
+            (t.shape for k, t in model.tensors.items() if k.tower == tower and k.role in ("mlp.up.weight", "expert.up.weight")),
+            None,
+        )
         words.append(f"{tower}: width {g.width}, {len(layers)} layers" + (f", MLP {up[0]}" if up else ""))
     return "; ".join(words) or "no known tower"
 
@@ -234,7 +238,7 @@ def power_of_ten(log10: float | None) -> str:
 
 
 def ranges(parts: Sequence[str]) -> str:
-    """"layer 0, layer 1, layer 2" as "layers 0–2"."""
+    """Names of parts with runs of layers joined: layers 0–2 for layer 0, layer 1, layer 2."""
     out: list[str] = []
     runs: list[tuple[str, int, int]] = []
     for part in parts:
@@ -326,5 +330,3 @@ def _replay(
         "b": {"path": str(cb.path), "header_digest": cb.header_digest, "bytes": cb.nbytes},
         "rounds": exact.rounds,
     }
-
-

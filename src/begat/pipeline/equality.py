@@ -17,7 +17,7 @@ from begat.pipeline.inherit import common_keys, full_map, stored_type
 from begat.pipeline.sampling import generator
 from begat.signals.grid import Agreement, float_agreement, grid_agreement
 from begat.source.dtypes import DTYPES
-from begat.types import EqualityResult, F32, MapCell, Progress, TensorKey
+from begat.types import F32, EqualityResult, MapCell, Progress, TensorKey
 
 #: share of the matrices that must be roundings for "on-grid"
 _TENSORS = 0.98
@@ -25,7 +25,9 @@ _ROWS = 16
 _RUNS = (16, 32, 64, 128)
 
 
-def equality(a: Canonical, b: Canonical, cells: tuple[MapCell, ...], seed: int, complete: bool, progress: Progress | None = None) -> EqualityResult | None:  # noqa: E501  # fmt: skip
+def equality(
+    a: Canonical, b: Canonical, cells: tuple[MapCell, ...], seed: int, complete: bool, progress: Progress | None = None
+) -> EqualityResult | None:
     """Decide identity and grid equality, reading more only where the map's cells leave it open. None when nothing is common."""
     if not cells:
         return None
@@ -52,7 +54,7 @@ def _close(cells: tuple[MapCell, ...]) -> bool:
 def _all_equal(a: Canonical, b: Canonical, cells: tuple[MapCell, ...]) -> EqualityResult:
     """Every common value is equal. Identical if nothing differs besides: same types, no weights on one side only."""
     n = sum(c.n for c in cells)
-    retyped = sorted({f"{stored_type(a, k)} / {stored_type(b, k)}" for k in common_keys(a, b) if stored_type(a, k) != stored_type(b, k)})  # noqa: E501  # fmt: skip
+    retyped = sorted({f"{stored_type(a, k)} / {stored_type(b, k)}" for k in common_keys(a, b) if stored_type(a, k) != stored_type(b, k)})  # fmt: skip
     extra = _one_sided(a, b)
     if not retyped and not extra:
         return EqualityResult("identical", True, n, 1.0, "", "", ())
@@ -65,7 +67,7 @@ def _all_equal(a: Canonical, b: Canonical, cells: tuple[MapCell, ...]) -> Equali
 def _one_sided(a: Canonical, b: Canonical) -> list[str]:
     """Weights that only one model has, or that differ in shape, or in bytes under one unmapped name."""
     common = set(common_keys(a, b))
-    out = [f"{name} only: {k}" for name, m, o in (("A", a, b), ("B", b, a)) for k in m.tensors if k not in common and not _tied(m, k, o)]  # noqa: E501  # fmt: skip
+    out = [f"{name} only: {k}" for name, m, o in (("A", a, b), ("B", b, a)) for k in m.tensors if k not in common and not _tied(m, k, o)]  # fmt: skip
     for key in common:
         if a.tensors[key].shape != b.tensors[key].shape:
             out.append(f"shapes differ: {key}")
@@ -83,7 +85,7 @@ def _tied(model: Canonical, key: TensorKey, other: Canonical) -> bool:
     if key.role != "head.weight" or twin not in model.tensors or twin not in other.tensors:
         return False
     x, y = model.tensors[key], model.tensors[twin]
-    return x.shape == y.shape and bool(np.array_equal(model.read(key, range(min(256, x.shape[0]))), model.read(twin, range(min(256, x.shape[0])))))  # noqa: E501  # fmt: skip
+    return x.shape == y.shape and bool(np.array_equal(model.read(key, range(min(256, x.shape[0]))), model.read(twin, range(min(256, x.shape[0])))))  # fmt: skip
 
 
 def _same_bytes(a: Canonical, b: Canonical, name: str) -> bool:

@@ -144,7 +144,8 @@ def _thin(states: list[_AxisState], budget: int) -> None:
 
 def _trim(states: list[_AxisState], budget: int) -> None:
     """Drop the later rounds that the budget cannot pay for. Costs are known before any weight is read, so what is planned
-    depends on no data and the e-values need not pay for it."""
+    depends on no data and the e-values need not pay for it.
+    """
     spent = 0
     for number in range(ROUNDS):
         cost = sum(p.cost for s in states if number < len(s.rounds) for p in s.rounds[number])
@@ -176,9 +177,7 @@ def _result(state: _AxisState, looks: int) -> AxisResult:
     else:
         p, expected = log10_p_looks(log10_p_bound(hits, units), looks), float(len(hits))
         sampled, total = sum(units), sum(hits)
-    return AxisResult(
-        axis.name, axis.title, tuple(tests), sampled, total, expected, state.log_e() / LN10, p, axis.null
-    )
+    return AxisResult(axis.name, axis.title, tuple(tests), sampled, total, expected, state.log_e() / LN10, p, axis.null)
 
 
 def _why_not(a: Canonical, b: Canonical, axis: Axis) -> str:

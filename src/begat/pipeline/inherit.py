@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from begat.canon.model import Canonical, CanonTensor
+from begat.canon.model import Canonical
 from begat.errors import InputError
 from begat.pipeline.sampling import check_finite, generator
 from begat.signals.agreement import Sums, cell
 from begat.source.dtypes import DTYPES
-from begat.types import I64, MapCell, Progress, Rows, TensorKey
+from begat.types import MapCell, Progress, Rows, TensorKey
 
 #: values per run of rows in a full map; two runs and their decoded copies live at once in each thread
 _RUN_VALUES = 1 << 20
@@ -37,7 +37,7 @@ def common_keys(a: Canonical, b: Canonical) -> list[TensorKey]:
         x, y = a.tensors[key].shape, b.tensors[key].shape
         return x == y or (key.role in ("embed.tokens", "head.weight") and x[1:] == y[1:])
 
-    return [k for k in sorted(a.tensors) if k in b.tensors and math.prod(a.tensors[k].shape) and fits(k)]
+    return [k for k in sorted(a.tensors) if k in b.tensors and 0 not in a.tensors[k].shape and fits(k)]
 
 
 def sampled_map(a: Canonical, b: Canonical, seed: int) -> tuple[MapCell, ...]:
@@ -132,20 +132,9 @@ def _add(a: Canonical, b: Canonical, key: TensorKey, at: Rows | None, sums: Sums
 
 
 def _read(model: Canonical, key: TensorKey, at: Rows | None, by_columns: bool) -> np.ndarray:
-    t = model.tensors[key]
-    if not by_columns:
-        return np.ascontiguousarray(model.read(key, at))
-    return np.ascontiguousarray(model.checkpoint.read(t.name, stored_rows(t, at), t.cols))
-
-
-def stored_rows(t: CanonTensor, at: Rows | None) -> Rows:
-    """Stored rows `at` of a transposed tensor."""
-    if at is None:
-        return t.rows
-    if isinstance(t.rows, range):
-        return t.rows[at.start : at.stop] if isinstance(at, range) else t.rows.start + t.rows.step * at
-    picked: I64 = t.rows[np.asarray(at)]
-    return picked
+    if by_columns and at is not None:
+        return np.ascontiguousarray(model.read_columns(key, at))
+    return np.ascontiguousarray(model.read(key, at))
 
 
 def stored_type(model: Canonical, key: TensorKey) -> str:

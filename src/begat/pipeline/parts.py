@@ -41,9 +41,7 @@ def find_parts(axes: Sequence[AxisResult], cells: Sequence[MapCell], policy: Pol
     return tuple(parts)
 
 
-def _layer(
-    tower: str, layer: int, tests: list[OrderTest], cells: list[MapCell], needed: float, policy: Policy
-) -> PartResult:
+def _layer(tower: str, layer: int, tests: list[OrderTest], cells: list[MapCell], needed: float, policy: Policy) -> PartResult:
     matrices = [abs(c.cosine) for c in cells if not c.role.endswith((".gain", ".bias"))]
     gains = [c.cosine for c in cells if c.role.endswith(".gain") and c.n >= 64]
     cosine = float(np.mean(matrices)) if matrices else None

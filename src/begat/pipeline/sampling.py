@@ -129,8 +129,7 @@ def _take(model: Canonical, view: View, units: I64, tokens: I64) -> F32:
     if view.take == "tokens":
         return np.ascontiguousarray(model.read(view.key, tokens)[:, at].T)
     if t.transposed:  # columns of a canonical matrix are then stored rows
-        stored = t.rows.start + t.rows.step * at if isinstance(t.rows, range) else t.rows[at]
-        return model.checkpoint.read(t.name, stored, t.cols)
+        return model.read_columns(view.key, at)
     return np.ascontiguousarray(model.read(view.key)[:, at].T)
 
 

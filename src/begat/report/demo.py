@@ -46,9 +46,22 @@ def render_demo(pairs: Sequence[Pair]) -> str:
         hits, sampled, chance = (sum(getattr(x, n) for x in v.axes) for n in ("hits", "sampled", "expected"))
         e = "–" if v.log10_e is None else f"{v.log10_e:,.1f}"
         mark = "" if p.right else "  WRONG"
-        rows.append((p.member, v.verdict + mark, f"{hits:,} of {sampled:,}", f"{chance:.0f}", e, _two(p.beside("std-correlation")), _two(p.beside("gain-cosine"))))
+        rows.append(
+            (
+                p.member,
+                v.verdict + mark,
+                f"{hits:,} of {sampled:,}",
+                f"{chance:.0f}",
+                e,
+                _two(p.beside("std-correlation")),
+                _two(p.beside("gain-cosine")),
+            )
+        )
     widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
-    lines = ["  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))).rstrip() for r in rows]
+    lines = [
+        "  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))).rstrip()
+        for r in rows
+    ]
     lines.insert(1, "─" * min(_WIDTH, sum(widths) + 2 * (len(widths) - 1)))
     out = ["A family of tiny trained models, whose making is known:", ""]
     out += [f"  {p.member:<10} {p.truth}" for p in pairs]

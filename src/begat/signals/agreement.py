@@ -41,8 +41,8 @@ class Sums:
         """As `add` in float64, with the plain sums."""
         x, y = a.reshape(-1).astype(np.float64), b.reshape(-1).astype(np.float64)
         self.n += x.size
-        self.aa, self.bb, self.ab = self.aa + x @ x, self.bb + y @ y, self.ab + x @ y
-        self.a, self.b = self.a + x.sum(), self.b + y.sum()
+        self.aa, self.bb, self.ab = self.aa + float(x @ x), self.bb + float(y @ y), self.ab + float(x @ y)
+        self.a, self.b = self.a + float(x.sum()), self.b + float(y.sum())
         self.equal = self.equal and bool(np.array_equal(x, y))
 
     def merge(self, other: Sums) -> None:
@@ -54,7 +54,8 @@ class Sums:
 
 def cell(key: TensorKey, sums: Sums, total: int, centred: bool) -> MapCell:
     """The map cell of sums: R² = cos², with vectors centred (norm gains are positive and near constant, so their raw cosine is
-    close to 1 between strangers: the Solar-Open mistake)."""
+    close to 1 between strangers: the Solar-Open mistake).
+    """
     aa, bb, ab = sums.aa, sums.bb, sums.ab
     change = math.sqrt(max(aa - 2 * ab + bb, 0.0) / aa) if aa > 0 else float(bb > 0)
     slope = ab / aa if aa > 0 else 0.0

@@ -81,7 +81,7 @@ def grid_agreement(fine: F32, coarse: F32, runs: tuple[int, ...], mantissa: int 
 
 
 def _agreement(errors: F32, clipped: np.ndarray, words: str) -> Agreement:
-    """errors in steps; values beyond a grid's ends (`clipped`) may be off by more."""
+    """Errors in steps; values beyond a grid's ends (`clipped`) may be off by more."""
     ok = (errors <= 0.5 + _SLACK) | (clipped & (errors <= 1.5))
     inside = errors[(errors > 1e-3) & ~clipped]
     spread = float((inside > 0.24).mean()) if inside.size else 0.0
@@ -109,7 +109,9 @@ def _even_steps(fine: F32, coarse: F32, mantissa: int) -> Agreement:
     safe = np.where(step > 0, step, 1)
     errors = np.where(step > 0, np.abs(fine - coarse) / safe, np.where(fine == coarse, 0, 9)).astype(np.float32)
     # the outermost levels catch everything beyond them
-    clipped = ((np.abs(coarse - low) < 0.5 * step) & (fine < coarse)) | ((np.abs(coarse - low - span) < 0.5 * step) & (fine > coarse))
+    clipped = ((np.abs(coarse - low) < 0.5 * step) & (fine < coarse)) | (
+        (np.abs(coarse - low - span) < 0.5 * step) & (fine > coarse)
+    )
     levels_used = float(np.median(span[found] / step[found])) + 1
     return _agreement(errors, clipped, f"an even grid of about {levels_used:.0f} levels")
 

@@ -78,4 +78,5 @@ def _unit_rows(blocks: Sequence[F32]) -> F32:
         parts.append(np.where(sd > floor, centred / np.where(sd > floor, sd, 1), 0))
     rows_MD: F32 = np.concatenate(parts, axis=1).astype(np.float32)
     length = np.linalg.norm(rows_MD, axis=1, keepdims=True)
-    return np.divide(rows_MD, length, out=np.zeros_like(rows_MD), where=length > 0)
+    unit_MD: F32 = np.divide(rows_MD, length, out=np.zeros_like(rows_MD), where=length > 0)
+    return unit_MD

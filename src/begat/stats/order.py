@@ -48,7 +48,7 @@ def log10_p_bound(hits: Sequence[int], units: Sequence[int]) -> float:
     if k <= length:
         return 0.0
     factorial = (k - length) * math.log(length) + math.lgamma(length + 1) - math.lgamma(k + 1)
-    chernoff = float((sum(_log_g(m, True) for m in units) - k * np.log1p(_TAIL_LAMBDAS)).min())
+    chernoff = float((np.sum([_log_g(m, True) for m in units], axis=0) - k * np.log1p(_TAIL_LAMBDAS)).min())
     return min(0.0, factorial, chernoff) / LN10
 
 
@@ -74,7 +74,7 @@ def log_e_axis(hits: Sequence[int], units: Sequence[int], planned: int | None = 
     if not hits:
         return 0.0
     singles = [log_e_single(h, m) for h, m in zip(hits, units, strict=True)]
-    pooled = _log_mixture(int(sum(hits)), sum(_log_g(m) for m in units))
+    pooled = _log_mixture(int(sum(hits)), np.sum([_log_g(m) for m in units], axis=0))
     unread = [0.0] * (max(planned or 0, len(hits)) - len(hits))
     return log_mean_exp([pooled, float(sum(singles)), log_mean_exp(singles + unread)])
 
@@ -96,7 +96,7 @@ def log_e_combined(axes: Sequence[float]) -> float:
     each depends, given the permutations of those before it, on its own permutation alone (`begat.signals.axes`); the mean
     needs no such thing and keeps one surviving axis (reordered MLPs, untouched residual stream) from being drowned.
     """
-    logs = [x for x in axes]
+    logs = list(axes)
     if not logs:
         return 0.0
     if len(logs) == 1:
@@ -125,7 +125,7 @@ def max_log_e(units: Sequence[int]) -> float:
 
 
 def log_mean_exp(logs: Sequence[float]) -> float:
-    """log of the mean of exp(logs), without overflow."""
+    """Log of the mean of exp(logs), without overflow."""
     values = np.asarray(logs, dtype=np.float64)
     top = float(values.max())
     return top + math.log(float(np.exp(values - top).mean()))
@@ -139,7 +139,7 @@ def _log_mixture(hits: int, log_g: F64) -> float:
 
 @lru_cache(maxsize=4096)
 def _log_g(units: int, tail: bool = False) -> F64:
-    """log Σ_(k<=m) λ^k/k! for every λ of the mixture (of the tail bound's grid when `tail`)."""
+    """Log Σ_(k<=m) λ^k/k! for every λ of the mixture (of the tail bound's grid when `tail`)."""
     lambdas = _TAIL_LAMBDAS if tail else LAMBDAS
     k = np.arange(units + 1)
     log_factorial = np.array([math.lgamma(i + 1) for i in k])

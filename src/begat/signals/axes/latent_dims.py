@@ -13,7 +13,9 @@ from begat.types import TensorKey
 
 
 def _sites(a: Canonical, b: Canonical) -> Iterator[Site]:
-    for which, (matrix, gain) in enumerate((("attn.kv_a.weight", "attn.kv_a_norm.gain"), ("attn.q_a.weight", "attn.q_a_norm.gain"))):
+    for which, (matrix, gain) in enumerate(
+        (("attn.kv_a.weight", "attn.kv_a_norm.gain"), ("attn.q_a.weight", "attn.q_a_norm.gain"))
+    ):
         for key in layers(a, b, matrix):
             norm = TensorKey(key.tower, key.layer, gain)
             if norm not in a.tensors or norm not in b.tensors or not is_symmetric(a, b, key.tower, "latent-dims"):

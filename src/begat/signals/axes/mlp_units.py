@@ -14,7 +14,8 @@ from begat.types import TensorKey
 
 def unit_views(a: Canonical, b: Canonical, key: TensorKey, kind: str) -> tuple[View, ...]:
     """The cheap views of the units of one MLP: rows of gate and up and their biases, or columns of down where the file stores
-    it unit by unit (GPT-2's Conv1D) and gate and up not."""
+    it unit by unit (GPT-2's Conv1D) and gate and up not.
+    """
 
     def at(role: str) -> TensorKey:
         return TensorKey(key.tower, key.layer, f"{kind}.{role}", key.expert)

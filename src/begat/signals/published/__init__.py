@@ -4,9 +4,8 @@ Enters: per-layer summaries of the two models (`Summaries`).  Leaves: a number o
 false-alarm rates come from the lab's bench.
 """
 
-from begat.signals.published.base import PUBLISHED, Published, Summaries
-
 # one import per statistic
-from begat.signals.published import gain_cosine, std_correlation  # noqa: F401, I001  # fmt: skip
+from begat.signals.published import gain_cosine, std_correlation  # noqa: F401  # fmt: skip
+from begat.signals.published.base import PUBLISHED, Published, Summaries
 
 __all__ = ["PUBLISHED", "Published", "Summaries"]
