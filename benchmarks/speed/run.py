@@ -29,7 +29,8 @@ sys.path.insert(0, str(HERE))
 def measure(command: list[str]) -> tuple[float, float, str]:
     """Wall seconds, peak RSS in MB and stdout of one command."""
     start = time.perf_counter()
-    proc = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    keep = "begat" in command
+    proc = subprocess.Popen(command, stdout=subprocess.PIPE if keep else subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     out = proc.stdout.read() if proc.stdout else b""
     _, _, usage = os.wait4(proc.pid, 0)
     proc.returncode = 0

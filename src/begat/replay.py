@@ -1,11 +1,12 @@
 """Replay a report: run its comparison again and see whether the numbers come out the same.
 
-Enters: a JSON report (and, where the files have moved, their new paths).  Leaves: a `Replay` that lists every difference. Digests of both
-headers are checked first, since another file is another question.
+Enters: a JSON report (and, where the files have moved, their new paths).  Leaves: a `Replay` that lists every difference. Digests of headers and of
+the sampled values come first, since another file is another question.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,8 @@ def replay(
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Fields that decide or carry evidence, walked in parallel; times, bytes and paths may differ."""
     out: list[tuple[str, str, str]] = []
-    for side in ("a", "b"):
-        _walk(
-            f"replay.{side}.header_digest", then["replay"][side].get("header_digest"), now["replay"][side]["header_digest"], out
-        )
+    for side, name in itertools.product(("a", "b"), ("header_digest", "sample_digest")):
+        _walk(f"replay.{side}.{name}", then["replay"][side].get(name), now["replay"][side][name], out)
     for name in ("version", "verdict", "log10_e", "log10_p", "direction", "kind", "axes", "parts", "map", "equality"):
         _walk(name, then.get(name), now[name], out)
     return out

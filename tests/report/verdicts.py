@@ -146,8 +146,8 @@ def verdict_of(name: str, sentence: str, axes: tuple[AxisResult, ...], **changes
         "map": "auto",
         "published": False,
         "base": None,
-        "a": {"path": a, "header_digest": "3f" * 32, "bytes": 2_471_645_608},
-        "b": {"path": b, "header_digest": "a7" * 32, "bytes": 2_471_645_608},
+        "a": {"path": a, "header_digest": "3f" * 32, "sample_digest": "5c" * 32, "bytes": 2_471_645_608},
+        "b": {"path": b, "header_digest": "a7" * 32, "sample_digest": "0d" * 32, "bytes": 2_471_645_608},
         "rounds": 1,
     }
     values: dict[str, Any] = {
@@ -536,8 +536,8 @@ def hostile() -> Verdict:
         "map": "full",
         "published": True,
         "base": EVIL,
-        "a": {"path": EVIL, "header_digest": EVIL, "bytes": 1},
-        "b": {"path": EVIL, "header_digest": EVIL, "bytes": 1},
+        "a": {"path": EVIL, "header_digest": EVIL, "sample_digest": EVIL, "bytes": 1},
+        "b": {"path": EVIL, "header_digest": EVIL, "sample_digest": EVIL, "bytes": 1},
         "rounds": 8,
     }
     return verdict_of(

@@ -14,6 +14,7 @@ from typing import Any
 
 import begat
 from begat.canon.model import Canonical
+from begat.canon.pair import pair_towers
 from begat.canon.resolve import resolve
 from begat.errors import InputError, printable
 from begat.pipeline.beside import published_statistics
@@ -84,7 +85,7 @@ def compare(
 def _compare(
     ca: Checkpoint, cb: Checkpoint, map: str, nonce: str, published: bool, base: str | Path | None, progress: Progress | None, start: float
 ) -> Verdict:  # fmt: skip
-    ma, mb = resolve(ca), resolve(cb)
+    ma, mb = pair_towers(resolve(ca), resolve(cb))
     seed = seed_of(ma, mb, nonce)
     mode = ("full" if ca.nbytes + cb.nbytes <= SMALL else "sampled") if map == "auto" else map
     adapter = _adapter_alone(ca, cb)
@@ -326,7 +327,7 @@ def _replay(
         "map": map,
         "published": published,
         "base": None if base is None else str(base),
-        "a": {"path": str(ca.path), "header_digest": ca.header_digest, "bytes": ca.nbytes},
-        "b": {"path": str(cb.path), "header_digest": cb.header_digest, "bytes": cb.nbytes},
+        "a": {"path": str(ca.path), "header_digest": ca.header_digest, "sample_digest": exact.digests[0], "bytes": ca.nbytes},
+        "b": {"path": str(cb.path), "header_digest": cb.header_digest, "sample_digest": exact.digests[1], "bytes": cb.nbytes},
         "rounds": exact.rounds,
     }

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +32,9 @@ from begat.stats.order import (
     log_e_combined,
 )
 from begat.types import AxisResult, OrderTest, Progress
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as HASH
 
 #: rounds of disjoint samples at most
 ROUNDS = 8
@@ -56,12 +61,17 @@ class _AxisState:
 
 @dataclass(frozen=True, slots=True)
 class ExactResult:
-    """All axes, the combined e-value and p bound (None when no test ran)."""
+    """All axes, the combined e-value and p bound (None when no test ran).
+
+    digests: sha256 over the sampled values of A and of B, as float32 in the order they were read: they name the weights, as a digest of
+    headers does not, and cost nothing beyond what was read.
+    """
 
     axes: tuple[AxisResult, ...]
     log10_e: float | None
     log10_p: float | None
     rounds: int
+    digests: tuple[str, str] = ("", "")
 
 
 def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = None) -> ExactResult:
@@ -74,13 +84,13 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
         progress.start("order tests", sum(len(s.rounds[0]) for s in states if s.rounds))
     _trim(states, budget)
     planned = max((len(s.rounds) for s in states), default=0)
-    rounds = 0
+    rounds, seen = 0, (sha256(), sha256())
     for number in range(planned):
         if number and _combined(states) >= ENOUGH:
             break
         rounds = number + 1
         for state, plan in [(s, p) for s in states if number < len(s.rounds) for p in s.rounds[number]]:
-            test = _test(a, b, state.axis, plan)
+            test = _test(a, b, state.axis, plan, seen)
             if test is not None:
                 state.tests.append(test)
             if progress:
@@ -90,10 +100,11 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
     looks = rounds if planned > 1 else 0
     results = tuple(_result(s, looks) for s in states)
     ran = [r for r in results if r.log10_e is not None]
+    digests = (seen[0].hexdigest(), seen[1].hexdigest())
     if not ran:
-        return ExactResult(results, None, None, rounds)
+        return ExactResult(results, None, None, rounds, digests)
     log10_p = log10_p_combined([r.log10_p for r in ran if r.log10_p is not None])
-    return ExactResult(results, _combined(states), log10_p, rounds)
+    return ExactResult(results, _combined(states), log10_p, rounds, digests)
 
 
 def _combined(states: Sequence[_AxisState]) -> float:
@@ -156,8 +167,12 @@ def _trim(states: list[_AxisState], budget: int) -> None:
         spent += cost
 
 
-def _test(a: Canonical, b: Canonical, axis: Axis, plan: Plan) -> OrderTest | None:
-    hits = order_hits(read_views(a, plan), read_views(b, plan))
+def _test(a: Canonical, b: Canonical, axis: Axis, plan: Plan, seen: tuple[HASH, HASH]) -> OrderTest | None:
+    blocks = [read_views(model, plan) for model in (a, b)]
+    for digest, views in zip(seen, blocks, strict=True):
+        for view in views:
+            digest.update(np.ascontiguousarray(view).data)
+    hits = order_hits(*blocks)
     if hits.m < 2:
         return None
     site = plan.site

@@ -105,8 +105,8 @@ def _runs(a: Canonical, b: Canonical, key: TensorKey) -> Iterator[_Run]:
     by_columns = x.transposed and y.transposed
     n, width = (x.shape[1], x.shape[0]) if by_columns else (min(x.shape[0], y.shape[0]), x.shape[1])
     step = max(1, _RUN_VALUES // max(1, width))
-    if x.transposed != y.transposed:
-        step = n  # one side is read column by column: once is enough
+    if x.transposed != y.transposed:  # every run then streams the transposed side whole, so runs are few and large
+        step = max(1, 64 * _RUN_VALUES // max(1, width))
     for first in range(0, n, step):
         yield _Run(key, range(first, min(first + step, n)), by_columns)
 
