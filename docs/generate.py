@@ -103,9 +103,31 @@ def tree() -> str:
     return "```text\n" + "\n".join(lines) + "\n```\n"
 
 
+def _newest_table(folder: str) -> str:
+    """The table of the newest committed result."""
+    newest = sorted((ROOT / "benchmarks" / folder / "results").glob("*.md"))[-1]
+    lines = [line for line in newest.read_text().splitlines() if line.startswith("|") or line.endswith(" wrong")]
+    head = [
+        line[2:]
+        for line in newest.read_text().splitlines()
+        if line.startswith(("- machine", "- date", "- python", "- numpy", "- command"))
+    ]
+    return "\n".join([*(line for line in lines if line.startswith("|")), "", "(" + "; ".join(head) + ")"]) + "\n"
+
+
+def real() -> str:
+    """Results on real weights."""
+    return _newest_table("real")
+
+
+def speed() -> str:
+    """Results on speed."""
+    return _newest_table("speed")
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "help": help_texts, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "published": published, "formats": formats,
-    "families": families, "tree": tree,
+    "families": families, "real": real, "speed": speed, "tree": tree,
 }  # fmt: skip
 
 
