@@ -35,7 +35,7 @@ def check(checkpoint: Checkpoint, tensors: Mapping[TensorKey, CanonTensor], widt
             down = tensors.get(TensorKey(key.tower, key.layer, _PARTNER[key.role], key.expert))
             if down is not None and t.shape[0] != down.shape[1]:
                 raise _error(checkpoint, t, f"{down.shape[1]} rows, as {down.name} has columns", t.shape[0])
-        elif role.kind == "bias" and not key.role.startswith("embed."):
+        elif role.kind == "bias" and key.layer >= 0:
             matrix = tensors.get(TensorKey(key.tower, key.layer, key.role[:-4] + "weight", key.expert))
             if matrix is not None and matrix.shape[0] != t.shape[0]:
                 raise _error(checkpoint, t, f"{matrix.shape[0]} values, as {matrix.name} has rows", t.shape[0])

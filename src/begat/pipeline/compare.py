@@ -180,11 +180,11 @@ def _shape_words(model: Canonical) -> str:
     words = []
     for tower, g in model.geometry.items():
         layers = {k.layer for k in model.tensors if k.tower == tower and k.layer >= 0}
-        up = next(
-            (t.shape for k, t in model.tensors.items() if k.tower == tower and k.role in ("mlp.up.weight", "expert.up.weight")),
-            None,
-        )
-        words.append(f"{tower}: width {g.width}, {len(layers)} layers" + (f", MLP {up[0]}" if up else ""))
+        ups = [t.shape for k, t in model.tensors.items() if k.tower == tower and k.role in ("mlp.up.weight", "expert.up.weight")]
+        sizes = [f"width {g.width}"] if g.width else []
+        sizes += [f"{len(layers)} layers"] if layers else ["no known layers"]
+        sizes += [f"MLP {ups[0][0]}"] if ups else []
+        words.append(f"{tower}: " + ", ".join(sizes))
     return "; ".join(words) or "no known tower"
 
 

@@ -10,6 +10,7 @@ between unlike units. Then P(hit) = ∫ φ(z) Φ(z + c/sd)^(m-1) dz, and hits of
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -47,12 +48,15 @@ def detectable_cosine(
     if not tests:
         return None
 
+    kinds = Counter((m, float(f"{sd:.2g}")) for m, sd in tests)  # layers are alike: a few kinds of test stand for all
+
     def reaches(cosine: float) -> bool:
-        p = np.array([hit_probability(cosine, sd, m) for m, sd in tests])
-        m = np.array([m for m, _ in tests])
-        mean, var = float((p * m).sum()), float((p * (1 - p) * m).sum())
+        p = {kind: hit_probability(cosine, kind[1], kind[0]) for kind in kinds}
+        mean = sum(n * k[0] * p[k] for k, n in kinds.items())
+        var = sum(n * k[0] * p[k] * (1 - p[k]) for k, n in kinds.items())
         low = max(0.0, mean - _normal_quantile(probability) * math.sqrt(var)) / mean
-        return log_e([int(h) for h in p * m * low], [m for m, _ in tests]) >= log10_e_needed * LN10
+        hits = [int(k[0] * p[k] * low) for k, n in kinds.items() for _ in range(n)]
+        return log_e(hits, [k[0] for k, n in kinds.items() for _ in range(n)]) >= log10_e_needed * LN10
 
     if not reaches(1.0):
         return None
