@@ -6,5 +6,5 @@ Enters: two paths.  Leaves: a `Verdict`.  This is the only room that may join fi
 - `sampling.py`: which rows, from a public seed; reading them; the byte budget.
 - `exact.py`: the order tests of every axis → `AxisResult`s.   - `inherit.py`: the inheritance map, sampled or full.
 - `equality.py`: identical, or equal on a quantisation grid.   - `parts.py`: which layers and components show dependence.
-- `compare.py`: the conductor.
+- `words.py`: labels and caveats.   - `beside.py`: published statistics.   - `compare.py`: the conductor.
 """

@@ -23,6 +23,7 @@ from begat.pipeline.exact import ExactResult, run_axes
 from begat.pipeline.inherit import common_keys, full_map, sampled_map
 from begat.pipeline.parts import find_parts
 from begat.pipeline.sampling import PUBLIC_SEED, seed_of
+from begat.pipeline.words import caveats, example_tensor, labels, power_of_ten, ranges, shape_words, why_not
 from begat.source import open_checkpoint
 from begat.stats.order import LN10, max_log_e
 from begat.stats.power import detectable_cosine
@@ -119,7 +120,7 @@ def _compare(
         beside=beside,
         power=power,
         accounting=(_accounting(ma, mb), _accounting(mb, ma)),
-        caveats=_caveats(ma, mb, exact, cells, judgement.verdict, same),
+        caveats=caveats(ma, mb, judgement.verdict, same),
         bytes_read=ca.reader.bytes_read + cb.reader.bytes_read,
         bytes_total=ca.nbytes + cb.nbytes,
         seconds=time.perf_counter() - start,
@@ -162,30 +163,13 @@ def _require_something(a: Canonical, b: Canonical, exact: ExactResult, same: Equ
                              fix="see docs/formats.md for the supported names")  # fmt: skip
     if not common_keys(a, b) or not _shared_widths(a, b):
         raise InputError(
-            f"has no axis in common with {printable(b.checkpoint.path)}", file=a.checkpoint.path, tensor=_example(a),
-            expected=_shape_words(a), found=_shape_words(b), fix="compare models of one shape",
+            f"has no axis in common with {printable(b.checkpoint.path)}", file=a.checkpoint.path, tensor=example_tensor(a),
+            expected=shape_words(a), found=shape_words(b), fix="compare models of one shape",
         )  # fmt: skip
 
 
 def _shared_widths(a: Canonical, b: Canonical) -> bool:
     return any(t in b.geometry and g.width == b.geometry[t].width for t, g in a.geometry.items())
-
-
-def _example(model: Canonical) -> str | None:
-    key = next((k for k in sorted(model.tensors) if k.role.endswith("up.weight") or k.role == "chain.weight"), None)
-    return None if key is None else model.tensors[key].name
-
-
-def _shape_words(model: Canonical) -> str:
-    words = []
-    for tower, g in model.geometry.items():
-        layers = {k.layer for k in model.tensors if k.tower == tower and k.layer >= 0}
-        ups = [t.shape for k, t in model.tensors.items() if k.tower == tower and k.role in ("mlp.up.weight", "expert.up.weight")]
-        sizes = [f"width {g.width}"] if g.width else []
-        sizes += [f"{len(layers)} layers"] if layers else ["no known layers"]
-        sizes += [f"MLP {ups[0][0]}"] if ups else []
-        words.append(f"{tower}: " + ", ".join(sizes))
-    return "; ".join(words) or "no known tower"
 
 
 def _facts(
@@ -198,9 +182,9 @@ def _facts(
     dependent = [p.part for p in parts if p.status == "dependent"]
     without = [p.part for p in parts if p.status == "no-evidence"]
     hits, sampled = (sum(getattr(x, n) for x in exact.axes) for n in ("hits", "sampled"))
-    why = adapter or ("" if reachable else _why_not(exact))
+    why = adapter or ("" if reachable else why_not(exact))
     words = {
-        "a": f"“{_label(ma, mb)[0]}”", "b": f"“{_label(ma, mb)[1]}”", "hits": f"{hits:,}", "sampled": f"{sampled:,}",
+        "a": f"“{labels(ma, mb)[0]}”", "b": f"“{labels(ma, mb)[1]}”", "hits": f"{hits:,}", "sampled": f"{sampled:,}",
         "expected": f"{sum(x.expected for x in exact.axes):,.0f}", "p": power_of_ten(exact.log10_p),
         "compared": f"{same.compared:,}" if same else "", "share": f"{same.share:.2%}" if same else "",
         "grid": same.grid if same else "", "dependent": ranges(dependent) or "the residual stream", "independent": ranges(without),
@@ -215,43 +199,6 @@ def _facts(
         reachable=reachable,
         words=words,
     )
-
-
-def _label(a: Canonical, b: Canonical) -> tuple[str, str]:
-    """Short names of the two: the last part of their paths that differs."""
-    x, y = (printable(os.path.abspath(m.checkpoint.path)).split(os.sep) for m in (a, b))
-    for i in range(1, min(len(x), len(y)) + 1):
-        if x[-i] != y[-i]:
-            return x[-i], y[-i]
-    return x[-1], y[-1]
-
-
-def _why_not(exact: ExactResult) -> str:
-    reasons = sorted({x.not_run for x in exact.axes if x.not_run and "has none" not in x.not_run})
-    return "; ".join(reasons) if reasons else "too few units in common for a test that could reach the threshold"
-
-
-def power_of_ten(log10: float | None) -> str:
-    """10^k in words, rounded towards caution."""
-    if log10 is None:
-        return "1"
-    return f"10^{-int(-log10)}" if log10 <= -2 else f"{10**log10:.2g}"
-
-
-def ranges(parts: Sequence[str]) -> str:
-    """Names of parts with runs of layers joined: layers 0–2 for layer 0, layer 1, layer 2."""
-    out: list[str] = []
-    runs: list[tuple[str, int, int]] = []
-    for part in parts:
-        stem, _, number = part.rpartition(" ")
-        if not number.isdigit():
-            out.append(f"the {part}")
-        elif runs and runs[-1][0] == stem and runs[-1][2] == int(number) - 1:
-            runs[-1] = (stem, runs[-1][1], int(number))
-        else:
-            runs.append((stem, int(number), int(number)))
-    words = [f"{stem} {lo}" if lo == hi else f"{stem}s {lo}–{hi}" for stem, lo, hi in runs] + out
-    return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1] if words else ""
 
 
 def _power(axes: Sequence[AxisResult]) -> PowerStatement | None:
@@ -285,34 +232,6 @@ def _accounting(model: Canonical, other: Canonical) -> Accounting:
 
 def _path(c: Checkpoint) -> str:
     return printable(c.path, 400)
-
-
-def _caveats(
-    a: Canonical, b: Canonical, exact: ExactResult, cells: Sequence[MapCell], verdict: str, same: EqualityResult | None
-) -> tuple[str, ...]:
-    out = [f"{name}: {printable(note, 400)}" for name, m in (("A", a), ("B", b)) for note in m.checkpoint.notes]
-    for name, m in (("A", a), ("B", b)):
-        if m.unmapped:
-            out.append(f"{name}: {len(m.unmapped)} tensors have names begat does not know and were not compared (listed below).")
-    if verdict == "no-evidence":
-        out.append(
-            "This test sees weights that kept their order. Units reordered, a residual stream rotated, changed widths, or distillation into "
-            "fresh weights are not seen by it."
-        )
-    if verdict in ("derived-or-shared-initialisation", "partly-derived"):
-        out.append(
-            "The order of units is drawn at initialisation: two models trained apart from the same initial weights share it too. The "
-            "test says they are not independent; it does not say which came first."
-        )
-    if same is not None and same.relation == "on-grid" and not same.complete:
-        out.append(f"Grid equality was checked on sampled rows of every matrix ({same.compared:,} values).")
-    if same is not None and same.exceptions and same.share > 0.9:
-        out.append("Not equal or not on the grid: " + ", ".join(printable(e) for e in same.exceptions[:6]))
-    out.append(
-        "Assumed: training treated all units of an axis alike. Optimisers that depend on the index (8-bit block-wise states, sharded "
-        "random numbers) or weights initialised by index break this."
-    )
-    return tuple(out)
 
 
 def _replay(

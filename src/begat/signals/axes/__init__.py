@@ -21,8 +21,11 @@ so given the earlier ones each e-value has mean at most 1, and so has the produc
 the residual stream) are averaged.
 """
 
-# one import per axis, in the order σ, λ, κ, ν, ε, π
-from begat.signals.axes import chain_units, expert_units, experts, kv_heads, latent_dims, mlp_units, residual, value_dims  # noqa: F401  # fmt: skip
 from begat.signals.axes.base import AXES, Axis, Site, View
+
+# one import per axis; registered in the order σ, λ, κ, ν, ε, π, in which they are read
+# isort: off
+from begat.signals.axes import residual, latent_dims, kv_heads, value_dims, experts, mlp_units, expert_units, chain_units  # noqa: F401
+# isort: on
 
 __all__ = ["AXES", "Axis", "Site", "View"]

@@ -1,0 +1,98 @@
+"""Words around a verdict: labels, shapes, ranges of parts, caveats.
+
+Enters: canonical models and finished results.  Leaves: strings for the decision table's sentences and for the report. Nothing here decides.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from begat.canon.model import Canonical
+from begat.errors import printable
+from begat.pipeline.exact import ExactResult
+from begat.types import EqualityResult
+
+
+def example_tensor(model: Canonical) -> str | None:
+    """A tensor whose shape shows the model's size, by its stored name."""
+    key = next((k for k in sorted(model.tensors) if k.role.endswith("up.weight") or k.role == "chain.weight"), None)
+    return None if key is None else model.tensors[key].name
+
+
+def shape_words(model: Canonical) -> str:
+    """Width, depth and MLP size of every tower."""
+    words = []
+    for tower, g in model.geometry.items():
+        layers = {k.layer for k in model.tensors if k.tower == tower and k.layer >= 0}
+        ups = [t.shape for k, t in model.tensors.items() if k.tower == tower and k.role in ("mlp.up.weight", "expert.up.weight")]
+        sizes = [f"width {g.width}"] if g.width else []
+        sizes += [f"{len(layers)} layers"] if layers else ["no known layers"]
+        sizes += [f"MLP {ups[0][0]}"] if ups else []
+        words.append(f"{tower}: " + ", ".join(sizes))
+    return "; ".join(words) or "no known tower"
+
+
+def labels(a: Canonical, b: Canonical) -> tuple[str, str]:
+    """Short names of the two: the last part of their paths that differs."""
+    x, y = (printable(os.path.abspath(m.checkpoint.path)).split(os.sep) for m in (a, b))
+    for i in range(1, min(len(x), len(y)) + 1):
+        if x[-i] != y[-i]:
+            return x[-i], y[-i]
+    return x[-1], y[-1]
+
+
+def why_not(exact: ExactResult) -> str:
+    """Why the tests could not have reached the threshold."""
+    reasons = sorted({x.not_run for x in exact.axes if x.not_run and "has none" not in x.not_run})
+    return "; ".join(reasons) if reasons else "too few units in common for a test that could reach the threshold"
+
+
+def power_of_ten(log10: float | None) -> str:
+    """10^k in words, rounded towards caution."""
+    if log10 is None:
+        return "1"
+    return f"10^{-int(-log10)}" if log10 <= -2 else f"{10**log10:.2g}"
+
+
+def ranges(parts: Sequence[str]) -> str:
+    """Names of parts with runs of layers joined: layers 0–2 for layer 0, layer 1, layer 2."""
+    out: list[str] = []
+    runs: list[tuple[str, int, int]] = []
+    for part in parts:
+        stem, _, number = part.rpartition(" ")
+        if not number.isdigit():
+            out.append(f"the {part}")
+        elif runs and runs[-1][0] == stem and runs[-1][2] == int(number) - 1:
+            runs[-1] = (stem, runs[-1][1], int(number))
+        else:
+            runs.append((stem, int(number), int(number)))
+    words = [f"{stem} {lo}" if lo == hi else f"{stem}s {lo}–{hi}" for stem, lo, hi in runs] + out
+    return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1] if words else ""
+
+
+def caveats(a: Canonical, b: Canonical, verdict: str, same: EqualityResult | None) -> tuple[str, ...]:
+    """What a reader must know before quoting the verdict."""
+    out = [f"{name}: {printable(note, 400)}" for name, m in (("A", a), ("B", b)) for note in m.checkpoint.notes]
+    for name, m in (("A", a), ("B", b)):
+        if m.unmapped:
+            out.append(f"{name}: {len(m.unmapped)} tensors have names begat does not know and were not compared (listed below).")
+    if verdict == "no-evidence":
+        out.append(
+            "This test sees weights that kept their order. Units reordered, a residual stream rotated, changed widths, or distillation into "
+            "fresh weights are not seen by it."
+        )
+    if verdict in ("derived-or-shared-initialisation", "partly-derived"):
+        out.append(
+            "The order of units is drawn at initialisation: two models trained apart from the same initial weights share it too. The "
+            "test says they are not independent; it does not say which came first."
+        )
+    if same is not None and same.relation == "on-grid" and not same.complete:
+        out.append(f"Grid equality was checked on sampled rows of every matrix ({same.compared:,} values).")
+    if same is not None and same.exceptions and same.share > 0.9:
+        out.append("Not equal or not on the grid: " + ", ".join(printable(e) for e in same.exceptions[:6]))
+    out.append(
+        "Assumed: training treated all units of an axis alike. Optimisers that depend on the index (8-bit block-wise states, sharded "
+        "random numbers) or weights initialised by index break this."
+    )
+    return tuple(out)
