@@ -232,6 +232,7 @@ class OrderTest:
         m: sampled units. hits: how many matched their own index, strictly.
         noise_sd: standard deviation of the similarities of unlike units (for the power statement).
         features: similarities' feature count.
+        counted: False when both models draw this test's order together with another's (copied layers or experts): shown, not counted.
     """
 
     axis: str
@@ -242,6 +243,7 @@ class OrderTest:
     hits: int
     noise_sd: float
     features: int
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

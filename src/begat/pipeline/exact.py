@@ -5,13 +5,17 @@ Enters: two canonical models.  Leaves: `AxisResult`s.  Null and e-values: `begat
 Reading goes in rounds. Round 0 samples every axis and every layer once, so that each part of the model has its say. Further rounds
 add disjoint samples of MLP, expert and chain units while the evidence is short of `ENOUGH` and the budget lasts; the e-value may be
 looked at after each (anytime-valid).
+
+Tests are multiplied only where the orders they test were drawn apart. Layers or experts that are copies of each other in both models (tied layers,
+up-scaled depth, experts grown from one MLP) share one order, so of such a group one test is counted (`begat.signals.kinship`). To see
+copies, sites of one size are sampled at the same indices.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -20,6 +24,7 @@ import numpy as np
 from begat.canon.model import Canonical
 from begat.pipeline.sampling import Plan, generator, plan_site, read_views
 from begat.signals.axes import AXES, Axis, Site
+from begat.signals.kinship import independent, signs, sketch
 from begat.signals.order import order_hits
 from begat.stats.order import (
     LN10,
@@ -31,7 +36,7 @@ from begat.stats.order import (
     log_e_axis,
     log_e_combined,
 )
-from begat.types import AxisResult, OrderTest, Progress
+from begat.types import F32, AxisResult, OrderTest, Progress
 
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH
@@ -51,12 +56,18 @@ class _AxisState:
     rounds: list[list[Plan]]
     reason: str | None
     tests: list[OrderTest] = field(default_factory=list)
+    copies: set[tuple[str, int, int]] = field(default_factory=set)
+
+    def counted(self) -> tuple[list[int], list[int]]:
+        """Hits and units of the tests that count."""
+        tests = [t for t in self.tests if t.counted]
+        return [t.hits for t in tests], [t.m for t in tests]
 
     def log_e(self) -> float:
-        hits, units = [t.hits for t in self.tests], [t.m for t in self.tests]
+        hits, units = self.counted()
         if self.axis.combine == "alternatives":
             return log_e_alternatives(hits, units)
-        return log_e_axis(hits, units, planned=sum(len(r) for r in self.rounds))
+        return log_e_axis(hits, units, planned=sum(_place(p.site) not in self.copies for r in self.rounds for p in r))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +95,22 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
         progress.start("order tests", sum(len(s.rounds[0]) for s in states if s.rounds))
     _trim(states, budget)
     planned = max((len(s.rounds) for s in states), default=0)
-    rounds, seen = 0, (sha256(), sha256())
+    rounds, seen, drawn = 0, (sha256(), sha256()), _Drawn(seed)
     for number in range(planned):
         if number and _combined(states) >= ENOUGH:
             break
         rounds = number + 1
         for state, plan in [(s, p) for s in states if number < len(s.rounds) for p in s.rounds[number]]:
-            test = _test(a, b, state.axis, plan, seen)
+            blocks = [read_views(model, plan) for model in (a, b)]
+            test = _test(state, plan, blocks, seen)
             if test is not None:
                 state.tests.append(test)
+                if number == 0 and state.axis.combine == "product":
+                    drawn.add(state, plan, blocks)
             if progress:
                 progress.step()
+        if number == 0:
+            drawn.leave_copies_out()
     if progress:
         progress.done()
     looks = rounds if planned > 1 else 0
@@ -117,7 +133,7 @@ def _plan_axis(a: Canonical, b: Canonical, axis: Axis, seed: int) -> _AxisState:
         return _AxisState(axis, [], _why_not(a, b, axis))
     rounds: list[list[Plan]] = [[] for _ in range(ROUNDS)]
     for site in _some_per_layer(axis, sites, seed):
-        rng = generator(seed, axis.name, site.tower, site.layer, site.expert)  # one per site: alternatives see the same units
+        rng = generator(seed, "units", site.units)  # one for all sites of a size: copies can be seen, alternatives agree
         tests = 1 if axis.combine == "alternatives" or axis.per_layer == 1 else ROUNDS
         for number, plan in enumerate(plan_site(a, b, site, axis.units, tests, rng)):
             rounds[number].append(plan)
@@ -133,8 +149,8 @@ def _some_per_layer(axis: Axis, sites: list[Site], seed: int) -> list[Site]:
     for site in sites:
         by_layer[site.tower, site.layer].append(site)
     chosen = []
-    for (tower, layer), group in by_layer.items():
-        pick = generator(seed, axis.name, "sites", tower, layer).permutation(len(group))[: axis.per_layer]
+    for (tower, _), group in by_layer.items():
+        pick = generator(seed, axis.name, "sites", tower, len(group)).permutation(len(group))[: axis.per_layer]
         chosen += [group[i] for i in sorted(pick)]
     return chosen
 
@@ -167,21 +183,53 @@ def _trim(states: list[_AxisState], budget: int) -> None:
         spent += cost
 
 
-def _test(a: Canonical, b: Canonical, axis: Axis, plan: Plan, seen: tuple[HASH, HASH]) -> OrderTest | None:
-    blocks = [read_views(model, plan) for model in (a, b)]
+def _place(site: Site) -> tuple[str, int, int]:
+    return site.tower, site.layer, site.expert
+
+
+class _Drawn:
+    """Which tests of the first round were drawn apart, over all axes."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.signs: dict[int, F32] = {}
+        self.kinds: dict[tuple[bytes, int], list[tuple[_AxisState, Site, F32, F32]]] = defaultdict(list)
+
+    def add(self, state: _AxisState, plan: Plan, blocks: list[list[F32]]) -> None:
+        """Keep a sketch of the units of a test in A and in B."""
+        features = sum(view.shape[1] for view in blocks[0])
+        if features not in self.signs:
+            self.signs[features] = signs(features, generator(self.seed, "signs", features))
+        x, y = (sketch(views, self.signs[features]) for views in blocks)
+        self.kinds[plan.units.tobytes(), features].append((state, plan.site, x, y))
+
+    def leave_copies_out(self) -> None:
+        """Mark every test but the first of each group whose units are copies of each other in both models."""
+        for tests in self.kinds.values():
+            counts = independent([t[2] for t in tests], [t[3] for t in tests])
+            for (state, site, _, _), counted in zip(tests, counts, strict=True):
+                if not counted:
+                    state.copies.add(_place(site))
+        for state in {id(t[0]): t[0] for tests in self.kinds.values() for t in tests}.values():
+            state.tests = [replace(t, counted=(t.tower, t.layer, t.expert) not in state.copies) for t in state.tests]
+        self.kinds.clear()
+
+
+def _test(state: _AxisState, plan: Plan, blocks: list[list[F32]], seen: tuple[HASH, HASH]) -> OrderTest | None:
     for digest, views in zip(seen, blocks, strict=True):
         for view in views:
             digest.update(np.ascontiguousarray(view).data)
     hits = order_hits(*blocks)
     if hits.m < 2:
         return None
-    site = plan.site
-    return OrderTest(axis.name, site.tower, site.layer, site.expert, hits.m, hits.hits, hits.noise_sd, hits.features)
+    place = _place(plan.site)
+    counted = place not in state.copies
+    return OrderTest(state.axis.name, *place, hits.m, hits.hits, hits.noise_sd, hits.features, counted)
 
 
 def _result(state: _AxisState, looks: int) -> AxisResult:
     axis, tests = state.axis, state.tests
-    hits, units = [t.hits for t in tests], [t.m for t in tests]
+    hits, units = state.counted()
     if not tests:
         reason = state.reason or "every sampled unit is constant (no weights to compare)"
         return AxisResult(axis.name, axis.title, (), 0, 0, 0.0, None, None, axis.null, reason)

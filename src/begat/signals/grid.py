@@ -10,7 +10,7 @@ coarse one also stays within half a step, but its errors crowd near zero, and it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,35 +21,103 @@ from begat.types import F32
 _MAX_LEVELS = 256
 #: runs looked at first; most tensors that carry no grid are dismissed by them
 _FIRST = 8
-#: how far beyond half a step an error may lie (scales are themselves rounded)
-_SLACK = 0.06
-#: share of values that must agree; share of errors beyond a quarter step (a half when spread evenly; at most 0.17 for errors that
+#: how far beyond half a step an error may lie: nothing but arithmetic for floats; scales that are rounded themselves, and division in
+#: bf16, move the grid by some hundredths of a step, by more the more levels there are
+_EXACT, _SLACK, _SLACK_LARGE = 1e-3, 0.02, 0.06
+#: the same for a rounding whose source can be told from its siblings
+_TIGHT = 0.006
+#: share of values that must agree; share of errors beyond a quarter step (a half when spread evenly; at most 0.23 for errors that
 #: are normal and within half a step as often as `_SHARE` demands)
-_SHARE, _SPREAD = 0.995, 0.35
+_SHARE, _SPREAD = 0.999, 0.35
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """share: fraction of values that are the finer value rounded; spread: fraction of the non-zero errors beyond a quarter step."""
+    """Counts over compared values: `ok` are the finer value rounded, `tight` are so within 0.006 of a step; `inside` errors are not
+    zero and not clipped, `far` of them lie beyond a quarter step.
+    """
 
-    share: float
-    spread: float
+    n: int
+    ok: int
+    tight: int
+    inside: int
+    far: int
     grid: str
 
     @property
+    def share(self) -> float:
+        """Fraction of values that are the finer value rounded."""
+        return self.ok / self.n if self.n else 0.0
+
+    @property
+    def spread(self) -> float:
+        """Fraction of the non-zero errors beyond a quarter step."""
+        return self.far / self.inside if self.inside else 0.0
+
+    @property
     def rounded(self) -> bool:
-        """The coarser values are the finer ones, rounded."""
-        return self.share >= _SHARE and self.spread >= _SPREAD
+        """The coarser values are the finer ones, rounded, as far as so many values can tell (two standard deviations of the spread)."""
+        if not self.inside:
+            return False
+        return self.share >= _SHARE - 2 / self.n and self.spread >= _SPREAD - 1 / self.inside**0.5
+
+    @property
+    def tightly(self) -> bool:
+        """Rounded so exactly that the finer values can be the source: of two roundings of one source, one is not the other's."""
+        return self.n > 0 and self.tight / self.n >= _SHARE
+
+    def __add__(self, other: Agreement) -> Agreement:
+        """Counts of both; the words of the first."""
+        return Agreement(self.n + other.n, self.ok + other.ok, self.tight + other.tight, self.inside + other.inside,
+                         self.far + other.far, self.grid or other.grid)  # fmt: skip
 
 
-NOTHING = Agreement(0.0, 0.0, "")
+#: how the words of a float type's own rounding end
+FLOAT = " rounding"
+NOTHING = Agreement(0, 0, 0, 0, 0, "")
 
 
-def float_agreement(fine: F32, coarse: F32, mantissa: int, tiny: float, words: str) -> Agreement:
-    """Is `coarse` `fine` rounded to `mantissa` explicit bits, or to multiples of the smallest subnormal `tiny`?"""
-    _, exponent = np.frexp(coarse)
-    ulp = np.maximum(np.ldexp(np.float32(1), exponent - 1 - mantissa), np.float32(tiny))
-    return _agreement(np.abs(fine - coarse) / ulp, np.zeros(fine.shape, dtype=bool), f"{words} rounding")
+def float_agreement(fine: F32, coarse: F32, mantissa: int, tiny: float, words: str, scale: F32 | None = None) -> Agreement:
+    """Is `coarse` `fine` rounded to `mantissa` explicit bits, or to multiples of the smallest subnormal `tiny`?
+
+    With a `scale` (broadcast against the values) the stored numbers are the values divided by it.
+    """
+    if scale is not None:
+        safe = np.where(scale != 0, scale, np.float32(1))
+        fine, coarse = fine / safe, coarse / safe
+    ulp = _ulp(coarse, mantissa, tiny)
+    slack = _EXACT if scale is None else 2 * _SLACK  # divided in bf16, rounded twice
+    found = _agreement(np.abs(fine - coarse) / ulp, np.zeros(fine.shape, dtype=bool), f"{words}{FLOAT}", slack)
+    if scale is not None:
+        return found
+    # a sibling's ties, already rounded once, break the wrong way half of the time
+    step = _ulp(fine, mantissa, tiny)
+    return replace(found, tight=int((np.rint(fine / step) * step == coarse).sum()))
+
+
+def _ulp(values: F32, mantissa: int, tiny: float) -> F32:
+    _, exponent = np.frexp(values)
+    out: F32 = np.maximum(np.ldexp(np.float32(1), exponent - 1 - mantissa), np.float32(tiny))
+    return out
+
+
+def step_agreement(fine: F32, coarse: F32, scale: F32, words: str) -> Agreement:
+    """Is `coarse` `fine` rounded to multiples of `scale` (broadcast against the values)?"""
+    safe = np.where(scale != 0, scale, np.float32(1))
+    errors = np.where(scale != 0, np.abs(fine - coarse) / np.abs(safe), np.where(fine == coarse, 0, 9)).astype(np.float32)
+    outermost = np.abs(coarse) >= np.abs(coarse).max(axis=1, keepdims=True)
+    clipped = outermost & (np.abs(fine) > np.abs(coarse))
+    return _agreement(errors, clipped, words, _SLACK_LARGE)
+
+
+def has_grid(values: F32, runs: tuple[int, ...]) -> bool:
+    """Do plain float values lie on an even grid of their own?"""
+    for run in runs:
+        if run >= 8 and values.shape[1] % run == 0:
+            few = values.reshape(-1, run)[:_FIRST]
+            if _even_steps(few, few, 7).n or _few_levels(few, few).n:
+                return True
+    return False
 
 
 def grid_agreement(fine: F32, coarse: F32, runs: tuple[int, ...], mantissa: int = 23) -> Agreement:
@@ -74,18 +142,18 @@ def grid_agreement(fine: F32, coarse: F32, runs: tuple[int, ...], mantissa: int 
                 continue
             found = method(f, c)
             if found.share > best.share:
-                best = Agreement(found.share, found.spread, f"{found.grid} per {run} values")
+                best = replace(found, grid=f"{found.grid} per {run} values")
         if best.rounded:
             break
     return best
 
 
-def _agreement(errors: F32, clipped: np.ndarray, words: str) -> Agreement:
-    """Errors in steps; values beyond a grid's ends (`clipped`) may be off by more."""
-    ok = (errors <= 0.5 + _SLACK) | (clipped & (errors <= 1.5))
+def _agreement(errors: F32, clipped: np.ndarray, words: str, slack: float | F32) -> Agreement:
+    """errors in steps; values beyond a grid's ends (`clipped`) may be off by more."""
+    beyond = clipped & (errors <= 1.5)
+    ok, tight = (errors <= 0.5 + slack) | beyond, (errors <= 0.5 + _TIGHT) | beyond
     inside = errors[(errors > 1e-3) & ~clipped]
-    spread = float((inside > 0.24).mean()) if inside.size else 0.0
-    return Agreement(float(ok.mean()), spread, words)
+    return Agreement(errors.size, int(ok.sum()), int(tight.sum()), inside.size, int((inside > 0.24).sum()), words)
 
 
 def _even_steps(fine: F32, coarse: F32, mantissa: int) -> Agreement:
@@ -112,8 +180,9 @@ def _even_steps(fine: F32, coarse: F32, mantissa: int) -> Agreement:
     clipped = ((np.abs(coarse - low) < 0.5 * step) & (fine < coarse)) | (
         (np.abs(coarse - low - span) < 0.5 * step) & (fine > coarse)
     )
-    levels_used = float(np.median(span[found] / step[found])) + 1
-    return _agreement(errors, clipped, f"an even grid of about {levels_used:.0f} levels")
+    levels = np.where(step > 0, span / safe, 1.0)
+    slack = np.clip(levels * 2.0 ** -(min(mantissa, 10) + 1), _SLACK, _SLACK_LARGE)
+    return _agreement(errors, clipped, f"an even grid of about {float(np.median(levels[found])) + 1:.0f} levels", slack)
 
 
 def _few_levels(fine: F32, coarse: F32) -> Agreement:
@@ -131,4 +200,4 @@ def _few_levels(fine: F32, coarse: F32) -> Agreement:
         clipped[i] = other == at
         gap = np.abs(points[other] - coarse[i])
         errors[i] = np.abs(fine[i] - coarse[i]) / np.where(gap > 0, gap, np.inf)
-    return _agreement(errors, clipped, f"{np.median(levels):.0f} levels")
+    return _agreement(errors, clipped, f"{np.median(levels):.0f} levels", _SLACK)

@@ -44,8 +44,8 @@ def order_hits(a_blocks: Sequence[F32], b_blocks: Sequence[F32]) -> Hits:
     """
     keep = _varies(a_blocks) & _varies(b_blocks)
     constant = int((~keep).sum())
-    a_MD = _unit_rows([block[keep] for block in a_blocks])
-    b_MD = _unit_rows([block[keep] for block in b_blocks])
+    a_MD = unit_rows([block[keep] for block in a_blocks])
+    b_MD = unit_rows([block[keep] for block in b_blocks])
     m = int(keep.sum())
     if m < 2:
         return Hits(m, 0, constant, 0.0, 0)
@@ -66,7 +66,8 @@ def _varies(blocks: Sequence[F32]) -> np.ndarray:
     return out
 
 
-def _unit_rows(blocks: Sequence[F32]) -> F32:
+def unit_rows(blocks: Sequence[F32]) -> F32:
+    """Views of m units side by side, every feature standardised over the units, every unit scaled to length 1: [m, D]."""
     parts = []
     for block in blocks:
         if not len(block):
