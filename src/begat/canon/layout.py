@@ -28,6 +28,9 @@ from begat.types import I64, Rows, TensorKey
 NO_HEADS = "head counts unknown: fused qkv not split"
 NO_PAIRS = "head counts unknown: row order of q and k not undone"
 NO_LAYOUT = "unknown family: fused qkv not split"
+ODD = "an odd number of rows: fused gate and up not split"
+#: reasons for which weights, not buffers, are left out
+UNCUT = frozenset({NO_HEADS, NO_PAIRS, NO_LAYOUT, ODD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Cutter:
 
     def _gate_up(self, placed: Placed, base: str, leaf: str) -> list[CanonTensor] | str:
         if placed.out % 2:
-            return "an odd number of rows: fused gate and up not split"
+            return ODD
         half = placed.out // 2
         alternate = self.interleaved and base == "expert.gate_up"
         first, second = (range(0, 2 * half, 2), range(1, 2 * half, 2)) if alternate else (range(half), range(half, 2 * half))

@@ -3,26 +3,35 @@
 Enters: two canonical models and the map's cells.  Leaves: `EqualityResult`.  Grids: `begat.signals.grid`.
 
 "Identical" is only said after every stored value was compared (names may differ, bytes may not); "on-grid" after sampled rows of
-every matrix (all rows with a full map's budget of none: a sample is named as such).
+every matrix and every vector, of all experts too. Both are said of the whole: a layer more, a matrix trained, a gain moved, and it is
+neither. What was not mapped counts as well, unless it is a buffer (dropped with a reason that says so).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from begat.canon.layout import UNCUT
 from begat.canon.model import Canonical
 from begat.pipeline.inherit import common_keys, full_map, stored_type
 from begat.pipeline.sampling import generator
-from begat.signals.grid import Agreement, float_agreement, grid_agreement
+from begat.signals.grid import FLOAT, NOTHING, Agreement, float_agreement, grid_agreement, has_grid, step_agreement
 from begat.source.dtypes import DTYPES
 from begat.types import F32, EqualityResult, MapCell, Progress, TensorKey
 
-#: share of the matrices that must be roundings for "on-grid"
-_TENSORS = 0.98
 _ROWS = 16
+#: rows of matrices of all experts but the first two
+_EXPERT_ROWS = 2
 _RUNS = (16, 32, 64, 128)
+#: relative change of an unmapped tensor that its rounding explains (bf16: 0.0017)
+_CHANGE = 0.004
+#: heads that exports leave out and a re-encoding may lack; they are named
+_SPARED = ("pooler.weight", "pooler.bias")
+#: stored types whose values float32 does not hold
+_WIDE = ("F64", "I64", "U64", "I32", "U32")
 
 
 def equality(
@@ -31,52 +40,68 @@ def equality(
     """Decide identity and grid equality, reading more only where the map's cells leave it open. None when nothing is common."""
     if not cells:
         return None
-    if all(c.identical for c in cells):
-        if not complete:
-            cells = full_map(a, b, progress)
-        if all(c.identical for c in cells):
-            return _all_equal(a, b, cells)
-    return _on_grid(a, b, cells, seed) if _close(cells) else _different(cells, complete)
+    equal = all(c.identical for c in cells)
+    if not equal and not _close(cells):
+        return _different(cells, complete)
+    extra = _one_sided(a, b)
+    heads = [k for k in extra if k.split(": ")[-1] in _SPARED]
+    if len(extra) > len(heads) or (equal and heads):
+        return replace(_different(cells, complete), exceptions=tuple(extra[:20]))
+    if equal and not complete:
+        cells = full_map(a, b, progress)
+        complete, equal = True, all(c.identical for c in cells)
+    if equal:
+        return _all_equal(a, b, cells)
+    found = _on_grid(a, b, seed)
+    return replace(found, exceptions=(*found.exceptions, *heads))
 
 
-def _different(cells: tuple[MapCell, ...], complete: bool) -> EqualityResult:
+def _different(cells: Sequence[MapCell], complete: bool) -> EqualityResult:
     n = sum(c.n for c in cells)
     share = sum(c.n for c in cells if c.identical) / max(n, 1)
     return EqualityResult("different", complete, n, share, "", "", ())
 
 
-def _close(cells: tuple[MapCell, ...]) -> bool:
+def _close(cells: Sequence[MapCell]) -> bool:
     """Could one be a rounding of the other? 2-bit grids keep a cosine above 0.9; a median spares single odd tensors."""
     matrices = [c.cosine for c in cells if c.n > 1]
     return bool(matrices) and float(np.median(matrices)) > 0.85
 
 
-def _all_equal(a: Canonical, b: Canonical, cells: tuple[MapCell, ...]) -> EqualityResult:
-    """Every common value is equal. Identical if nothing differs besides: same types, no weights on one side only."""
+def _all_equal(a: Canonical, b: Canonical, cells: Sequence[MapCell]) -> EqualityResult:
+    """Every mapped value is equal as float32 and nothing is one-sided. Identical if the rest and the types are equal too."""
     n = sum(c.n for c in cells)
-    retyped = sorted({f"{stored_type(a, k)} / {stored_type(b, k)}" for k in common_keys(a, b) if stored_type(a, k) != stored_type(b, k)})  # fmt: skip
-    extra = _one_sided(a, b)
-    if not retyped and not extra:
-        return EqualityResult("identical", True, n, 1.0, "", "", ())
-    if not extra:
+    keys = common_keys(a, b)
+    unequal = [f"differs: {name}" for name in _beside(a, b) if not _same_bytes(a, b, name, name)]
+    unequal += [f"differs beyond float32: {k}" for k in keys if not _same_wide(a, b, k)]
+    if unequal:
+        return EqualityResult("different", True, n, 1.0, "", "", tuple(unequal[:20]))
+    retyped = sorted({f"{stored_type(a, k)} / {stored_type(b, k)}" for k in keys if stored_type(a, k) != stored_type(b, k)})
+    if retyped:
         # nothing was lost, so nothing says which was there first
         return EqualityResult("on-grid", True, n, 1.0, "the number types " + ", ".join(retyped), "", ())
-    return EqualityResult("different", True, n, 1.0, "", "", tuple(extra[:20]))
+    return EqualityResult("identical", True, n, 1.0, "", "", ())
 
 
 def _one_sided(a: Canonical, b: Canonical) -> list[str]:
-    """Weights that only one model has, or that differ in shape, or in bytes under one unmapped name."""
+    """Weights that only one model has, mapped or not, or that differ in shape."""
     common = set(common_keys(a, b))
     out = [f"{name} only: {k}" for name, m, o in (("A", a, b), ("B", b, a)) for k in m.tensors if k not in common and not _tied(m, k, o)]  # fmt: skip
-    for key in common:
-        if a.tensors[key].shape != b.tensors[key].shape:
-            out.append(f"shapes differ: {key}")
-    for name in sorted(set(a.unmapped) | set(b.unmapped)):
-        if name not in a.unmapped or name not in b.unmapped:
-            out.append(f"one side only: {name}")
-        elif not _same_bytes(a, b, name):
-            out.append(f"differs: {name}")
+    out += [f"shapes differ: {key}" for key in common if a.tensors[key].shape != b.tensors[key].shape]
+    x, y = _uncompared(a), _uncompared(b)
+    out += [f"one side only: {name}" for name in x ^ y]
     return sorted(out)
+
+
+def _uncompared(model: Canonical) -> set[str]:
+    """Stored weights without a place in the canonical model: unknown names, and fused tensors that could not be cut."""
+    return {*model.unmapped, *(name for name, reason in model.dropped if reason in UNCUT)}
+
+
+def _beside(a: Canonical, b: Canonical) -> list[str]:
+    """Stored tensors of both that are not mapped in either, buffers too."""
+    x, y = ({*m.unmapped, *(name for name, _ in m.dropped)} for m in (a, b))
+    return sorted(x & y)
 
 
 def _tied(model: Canonical, key: TensorKey, other: Canonical) -> bool:
@@ -85,25 +110,52 @@ def _tied(model: Canonical, key: TensorKey, other: Canonical) -> bool:
     if key.role != "head.weight" or twin not in model.tensors or twin not in other.tensors:
         return False
     x, y = model.tensors[key], model.tensors[twin]
-    return x.shape == y.shape and bool(np.array_equal(model.read(key, range(min(256, x.shape[0]))), model.read(twin, range(min(256, x.shape[0])))))  # fmt: skip
+    return x.shape == y.shape and all(np.array_equal(model.read(key, at), model.read(twin, at)) for at in _spans(*x.shape))
 
 
-def _same_bytes(a: Canonical, b: Canonical, name: str) -> bool:
-    x, y = a.checkpoint.entries[name], b.checkpoint.entries[name]
+def _spans(rows: int, cols: int) -> Iterator[range]:
+    step = max(1, (1 << 22) // max(1, cols))
+    return (range(i, min(i + step, rows)) for i in range(0, rows, step))
+
+
+def _same_bytes(a: Canonical, b: Canonical, x_name: str, y_name: str) -> bool:
+    x, y = a.checkpoint.entries[x_name], b.checkpoint.entries[y_name]
     if (x.dtype, x.shape) != (y.dtype, y.shape):
         return False
-    step = max(1, (1 << 22) // max(1, x.cols))
-    spans = (range(i, min(i + step, x.rows)) for i in range(0, x.rows, step))
-    return all(np.array_equal(a.checkpoint.raw(name, s), b.checkpoint.raw(name, s)) for s in spans)
+    return all(np.array_equal(a.checkpoint.raw(x_name, at), b.checkpoint.raw(y_name, at)) for at in _spans(x.rows, x.cols))
 
 
-def _on_grid(a: Canonical, b: Canonical, cells: tuple[MapCell, ...], seed: int) -> EqualityResult:
+def _same_values(a: Canonical, b: Canonical, name: str) -> bool:
+    """Unmapped tensors of one name: equal bytes, or equal values up to the rounding of bf16."""
+    x, y = a.checkpoint.entries[name], b.checkpoint.entries[name]
+    if x.shape != y.shape:
+        return False
+    if x.dtype == y.dtype:
+        return _same_bytes(a, b, name, name)
+    far = size = 0.0
+    for at in _spans(x.rows, x.cols):
+        u, v = a.checkpoint.read(name, at), b.checkpoint.read(name, at)
+        far, size = far + float(np.square(u - v).sum()), size + float(np.square(u).sum())
+    return far <= _CHANGE**2 * size
+
+
+def _same_wide(a: Canonical, b: Canonical, key: TensorKey) -> bool:
+    """Types that float32 cannot hold are compared by their bytes."""
+    kind = stored_type(a, key)
+    return kind not in _WIDE or kind != stored_type(b, key) or _same_bytes(a, b, a.tensors[key].name, b.tensors[key].name)
+
+
+def _on_grid(a: Canonical, b: Canonical, seed: int) -> EqualityResult:
     """Is B a rounding of A, or A of B? On sampled rows of every common matrix.
 
     When both hold, the one on the finer grid is the rounding: an 8-bit copy of a 4-bit model stays within half an 8-bit step of
     it, while a 4-bit copy of an 8-bit model does not.
     """
-    found = [_rounded(a, b, "B", [c for c in cells if c.n > 1], seed), _rounded(b, a, "A", [c for c in cells if c.n > 1], seed)]
+    unequal = [f"differs: {name}" for name in _beside(a, b) if not _same_values(a, b, name)]
+    if unequal:
+        return EqualityResult("different", False, 0, 0.0, "", "", tuple(unequal[:20]))
+    keys = common_keys(a, b)
+    found = [_rounded(a, b, "B", keys, seed), _rounded(b, a, "A", keys, seed)]
     yes = [f for f in found if f.relation == "on-grid"]
     if len(yes) == 2:
         bits = [_median_bits(b, a), _median_bits(a, b)]
@@ -123,73 +175,100 @@ def _median_bits(model: Canonical, other: Canonical) -> float:
     return float(np.median(bits)) if bits else 0.0
 
 
-def _rounded(fine: Canonical, coarse: Canonical, name: str, cells: list[MapCell], seed: int) -> EqualityResult:
-    """Test tensor by tensor; give up once too many are no rounding."""
-    keys = [TensorKey(c.tower, c.layer, c.role, c.expert) for c in cells]
-    keys = [k for k in keys if not coarse.tensors[k].is_vector]
-    shares, grids, misses, n = [], [], [], 0
-    for key in keys:
-        x, y = _rows(fine, coarse, key, seed)
-        n += x.size
-        if np.array_equal(x, y):
-            shares.append(1.0)
+def _rounded(fine: Canonical, coarse: Canonical, name: str, keys: Sequence[TensorKey], seed: int) -> EqualityResult:
+    """Test tensor by tensor until one is no rounding.
+
+    The arrow (`coarser`) needs more than the rounding: two roundings of one source agree nearly as well (8 and 4 bits: within 0.53
+    steps; f16 and bf16: but for ties). So where the finer side may be a rounding itself its values must round exactly, else the
+    coarser side stays unnamed.
+    """
+    total, grids, vectors, miss, arrow = NOTHING, [], [], "", True
+    for key in sorted(keys, key=lambda k: (k.expert >= 0, not fine.tensors[k].is_vector)):
+        found = _vector(fine, coarse, key) if fine.tensors[key].is_vector else _matrix(fine, coarse, key, seed)
+        total += found
+        if found.n > found.inside == 0 and found.ok == found.n:  # equal, or a vector that no more than rounding moved
+            vectors += [found.grid] if found.grid else []
             continue
-        found = _one_tensor(fine, coarse, key, x, y)
-        shares.append(found.share)
-        if found.rounded:
-            grids.append(found.grid)
-        else:
-            misses.append(str(key))
-        if len(misses) > (1 - _TENSORS) * len(keys):
+        if not found.rounded:
+            miss = str(key)
             break
-    share = float(np.mean(shares)) if shares else 0.0
-    done = len(shares) == len(keys) and len(misses) <= (1 - _TENSORS) * len(keys)
-    if done and grids and not _vectors_moved(fine, coarse, cells):
-        return EqualityResult("on-grid", False, n, share, max(sorted(set(grids)), key=grids.count), name, tuple(misses[:20]))
-    return EqualityResult("different", False, n, share, "", "", tuple(misses[:20]))
+        grids.append(found.grid)
+        arrow = arrow and (found.tightly or not (found.grid.endswith(FLOAT) or _quantised(fine, key, seed)))
+    if miss or not (grids or vectors) or (grids and not total.rounded):
+        return EqualityResult("different", False, total.n, total.share, "", "", (miss,) if miss else ())
+    words = max(sorted(set(grids or vectors)), key=(grids or vectors).count)
+    return EqualityResult("on-grid", False, total.n, total.share, words, name if arrow else "", ())
 
 
-def _vectors_moved(fine: Canonical, coarse: Canonical, cells: list[MapCell]) -> bool:
+def _equal(n: int) -> Agreement:
+    return Agreement(n, n, n, 0, 0, "")
+
+
+def _vector(fine: Canonical, coarse: Canonical, key: TensorKey) -> Agreement:
     """Norm gains and biases are hardly ever quantised; when they moved, the model was trained, not only rounded.
 
-    Rounding to the coarse model's own float type is no move, nor is a constant added to all gains (some converters store gain - 1).
+    Rounding to a float type (the coarse model's own, or one it passed through) is no move, nor is a one added to all gains (some converters
+    store gain - 1).
     """
-    vectors = [c for c in cells if c.role.endswith((".gain", ".bias")) and c.n > 8]
-    moved = 0
-    for c in vectors:
-        if c.change > 0.02 and c.cosine < 0.9999:
-            key = TensorKey(c.tower, c.layer, c.role, c.expert)
-            kind, finer = DTYPES[stored_type(coarse, key)], DTYPES[stored_type(fine, key)]
-            narrower = kind.mantissa is not None and (finer.mantissa or 0) > kind.mantissa
-            x, y = fine.read(key), coarse.read(key)
-            if not narrower or float_agreement(x, y, kind.mantissa or 0, 2.0**kind.tiny, kind.name).share < 0.99:
-                moved += 1
-    return moved > 0.02 * len(vectors)
+    x, y = fine.read(key), coarse.read(key)
+    offset = float(np.median(y - x))
+    if key.role.endswith(".gain") and abs(abs(offset) - 1) < 0.02:
+        x = x + np.float32(np.sign(offset))
+    if np.linalg.norm(y - x) <= 1e-6 * np.linalg.norm(x):
+        return _equal(x.size)
+    for kind in (DTYPES[stored_type(coarse, key)], DTYPES["F16"], DTYPES["BF16"]):
+        if kind.mantissa is not None and float_agreement(x, y, kind.mantissa, 2.0**kind.tiny, kind.name).rounded:
+            return replace(_equal(x.size), grid=f"{kind.name}{FLOAT}")
+    return Agreement(x.size, 0, 0, x.size, 0, "")
 
 
-def _rows(fine: Canonical, coarse: Canonical, key: TensorKey, seed: int) -> tuple[F32, F32]:
-    n = min(m.tensors[key].shape[0] for m in (fine, coarse))
-    at = np.sort(generator(seed, "grid", str(key)).permutation(n)[:_ROWS]).astype(np.int64)
-    return fine.read(key, at), coarse.read(key, at)
-
-
-def _one_tensor(fine: Canonical, coarse: Canonical, key: TensorKey, x: F32, y: F32) -> Agreement:
+def _matrix(fine: Canonical, coarse: Canonical, key: TensorKey, seed: int) -> Agreement:
     """Are the sampled values of the coarse tensor a rounding of the fine one's, by how the coarse one is stored?"""
+    at = _at(fine, coarse, key, seed)
+    x, y = fine.read(key, at), coarse.read(key, at)
+    if np.array_equal(x, y):
+        return _equal(x.size)
     t = coarse.tensors[key]
     entry = coarse.checkpoint.entries[t.name]
     kind, finer = DTYPES[entry.dtype], DTYPES[stored_type(fine, key)]
-    if kind.mantissa is not None and (entry.scaling is not None or finer.mantissa is None or finer.mantissa > kind.mantissa):
-        scale = 1.0 if entry.scaling is None else float(np.abs(entry.scaling.scale).max(initial=0))
-        found = float_agreement(x, y, kind.mantissa, 2.0**kind.tiny * scale, kind.name)
-        if found.rounded or entry.scaling is not None:
+    if entry.scaling is not None:
+        scale = _scales(coarse, key, at)
+        if kind.mantissa is None:
+            return step_agreement(x, y, scale, f"{kind.name} steps")
+        return float_agreement(x, y, kind.mantissa, 2.0**kind.tiny, kind.name, scale)
+    if kind.mantissa is not None and (finer.mantissa is None or finer.mantissa > kind.mantissa):
+        found = float_agreement(x, y, kind.mantissa, 2.0**kind.tiny, kind.name)
+        if found.rounded:
             return found
-    if entry.scaling is not None:  # integers whose scale covers a run of each row (of each column when stored transposed)
-        run = min(entry.scaling.block[0 if t.transposed else 1], x.shape[1])
-        return _named(grid_agreement(x, y, (run if x.shape[1] % run == 0 else x.shape[1],)), kind.name)
     if kind.grid > 1:
-        return _named(grid_agreement(x, y, (kind.grid,)), kind.name)
+        found = grid_agreement(x, y, (kind.grid,))
+        return replace(found, grid=f"{kind.name}, {found.grid}")
     return grid_agreement(x, y, (*_RUNS, x.shape[1]), kind.mantissa or 23)
 
 
-def _named(found: Agreement, kind: str) -> Agreement:
-    return replace(found, grid=f"{kind}, {found.grid}")
+def _at(fine: Canonical, coarse: Canonical, key: TensorKey, seed: int) -> np.ndarray:
+    n = min(m.tensors[key].shape[0] for m in (fine, coarse))
+    order = generator(seed, "grid", str(key)).permutation(n)
+    return np.sort(order[: _EXPERT_ROWS if key.expert > 1 else _ROWS]).astype(np.int64)
+
+
+def _scales(model: Canonical, key: TensorKey, at: np.ndarray) -> F32:
+    """The stored scale of every value of canonical rows `at`."""
+    t = model.tensors[key]
+    entry = model.checkpoint.entries[t.name]
+    assert entry.scaling is not None
+    rows = np.asarray(t.rows)
+    cols = np.arange(entry.cols) if t.cols is None else np.arange(entry.cols)[t.cols]
+    rows, cols = (rows, cols[at]) if t.transposed else (rows[at], cols)
+    (down, across), scale = entry.scaling.block, entry.scaling.scale
+    found: F32 = scale[rows // down][:, cols // across]
+    return found.T if t.transposed else found
+
+
+def _quantised(model: Canonical, key: TensorKey, seed: int) -> bool:
+    """The model's values lie on a coarse grid themselves, by storage or by value."""
+    entry = model.checkpoint.entries[model.tensors[key].name]
+    if DTYPES[entry.dtype].mantissa is None or entry.scaling is not None:
+        return True
+    at = _at(model, model, key, seed)
+    return has_grid(model.read(key, at), (*_RUNS, model.tensors[key].shape[-1]))

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from begat.types import F32
+from begat.types import F32, F64
 
 #: levels a grid may have in one run: up to 8 bits
 _MAX_LEVELS = 256
@@ -97,8 +97,8 @@ def float_agreement(fine: F32, coarse: F32, mantissa: int, tiny: float, words: s
 
 def _ulp(values: F32, mantissa: int, tiny: float) -> F32:
     _, exponent = np.frexp(values)
-    out: F32 = np.maximum(np.ldexp(np.float32(1), exponent - 1 - mantissa), np.float32(tiny))
-    return out
+    ulp: F32 = np.maximum(np.ldexp(np.float32(1), exponent - 1 - mantissa), np.float32(tiny)).astype(np.float32)
+    return ulp
 
 
 def step_agreement(fine: F32, coarse: F32, scale: F32, words: str) -> Agreement:
@@ -148,8 +148,8 @@ def grid_agreement(fine: F32, coarse: F32, runs: tuple[int, ...], mantissa: int 
     return best
 
 
-def _agreement(errors: F32, clipped: np.ndarray, words: str, slack: float | F32) -> Agreement:
-    """errors in steps; values beyond a grid's ends (`clipped`) may be off by more."""
+def _agreement(errors: F32, clipped: np.ndarray, words: str, slack: float | F32 | F64) -> Agreement:
+    """Errors in steps; values beyond a grid's ends (`clipped`) may be off by more."""
     beyond = clipped & (errors <= 1.5)
     ok, tight = (errors <= 0.5 + slack) | beyond, (errors <= 0.5 + _TIGHT) | beyond
     inside = errors[(errors > 1e-3) & ~clipped]
@@ -180,9 +180,9 @@ def _even_steps(fine: F32, coarse: F32, mantissa: int) -> Agreement:
     clipped = ((np.abs(coarse - low) < 0.5 * step) & (fine < coarse)) | (
         (np.abs(coarse - low - span) < 0.5 * step) & (fine > coarse)
     )
-    levels = np.where(step > 0, span / safe, 1.0)
-    slack = np.clip(levels * 2.0 ** -(min(mantissa, 10) + 1), _SLACK, _SLACK_LARGE)
-    return _agreement(errors, clipped, f"an even grid of about {float(np.median(levels[found])) + 1:.0f} levels", slack)
+    used = np.where(step > 0, span / safe, 1.0)
+    slack = np.clip(used * 2.0 ** -(min(mantissa, 10) + 1), _SLACK, _SLACK_LARGE)
+    return _agreement(errors, clipped, f"an even grid of about {float(np.median(used[found])) + 1:.0f} levels", slack)
 
 
 def _few_levels(fine: F32, coarse: F32) -> Agreement:
