@@ -51,6 +51,8 @@ def equality(
         cells = full_map(a, b, progress)
         complete, equal = True, all(c.identical for c in cells)
     if equal:
+        if not any(_varies(a, k) for k in common_keys(a, b)):
+            return replace(_different(cells, complete), exceptions=("every common tensor is one constant",))
         return _all_equal(a, b, cells)
     found = _on_grid(a, b, seed)
     return replace(found, exceptions=(*found.exceptions, *heads))
@@ -60,6 +62,19 @@ def _different(cells: Sequence[MapCell], complete: bool) -> EqualityResult:
     n = sum(c.n for c in cells)
     share = sum(c.n for c in cells if c.identical) / max(n, 1)
     return EqualityResult("different", complete, n, share, "", "", ())
+
+
+def _varies(model: Canonical, key: TensorKey) -> bool:
+    """Not all values are one: untrained gains and biases are equal in all models."""
+    t = model.tensors[key]
+    spans = [None] if t.is_vector else _spans(*t.shape)
+    first: float | None = None
+    for at in spans:
+        values = model.read(key, at)
+        first = float(values.flat[0]) if first is None else first
+        if (values != first).any():
+            return True
+    return False
 
 
 def _close(cells: Sequence[MapCell]) -> bool:

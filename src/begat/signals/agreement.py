@@ -31,9 +31,14 @@ class Sums:
         """Add cells a and b, contiguous float32 arrays of one size."""
         x, y = a.reshape(-1), b.reshape(-1)
         self.n += x.size
-        self.aa += float(np.dot(x, x))
-        self.bb += float(np.dot(y, y))
-        self.ab += float(np.dot(x, y))
+        with np.errstate(over="ignore", invalid="ignore"):
+            aa, bb = float(np.dot(x, x)), float(np.dot(y, y))
+        if not 1e-30 < min(aa, bb) <= max(aa, bb) < 1e30:  # squares may have left float32
+            u, v = x.astype(np.float64), y.astype(np.float64)
+            aa, bb, ab = float(u @ u), float(v @ v), float(u @ v)
+        else:
+            ab = float(np.dot(x, y))
+        self.aa, self.bb, self.ab = self.aa + aa, self.bb + bb, self.ab + ab
         if self.equal:
             self.equal = bool(np.array_equal(x, y))
 

@@ -84,7 +84,7 @@ def float_agreement(fine: F32, coarse: F32, mantissa: int, tiny: float, words: s
     """
     if scale is not None:
         safe = np.where(scale != 0, scale, np.float32(1))
-        fine, coarse = fine / safe, coarse / safe
+        fine, coarse = (fine / safe).astype(np.float32), (coarse / safe).astype(np.float32)
     ulp = _ulp(coarse, mantissa, tiny)
     slack = _EXACT if scale is None else 2 * _SLACK  # divided in bf16, rounded twice
     found = _agreement(np.abs(fine - coarse) / ulp, np.zeros(fine.shape, dtype=bool), f"{words}{FLOAT}", slack)

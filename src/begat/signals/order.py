@@ -40,7 +40,7 @@ def order_hits(a_blocks: Sequence[F32], b_blocks: Sequence[F32]) -> Hits:
 
     Every feature is standardised over the sampled units of its own model (a symmetric function of them, so the order stays
     uniform), views are concatenated, rows scaled to length 1, and f(i) = argmax_j <A_i, B_j>. A unit that is constant
-    (padding: all zeros) in either model is dropped from both, since padding sits at chosen indices.
+    (padding: all zeros, all ones) in either model is dropped from both, since padding sits at chosen indices.
     """
     keep = _varies(a_blocks) & _varies(b_blocks)
     constant = int((~keep).sum())
@@ -58,11 +58,13 @@ def order_hits(a_blocks: Sequence[F32], b_blocks: Sequence[F32]) -> Hits:
 
 
 def _varies(blocks: Sequence[F32]) -> np.ndarray:
-    """Units that carry any non-zero weight in matrices (a vector view such as a bias alone does not make a unit)."""
+    """Units whose weights in some matrix are not all equal: padding, with zeros or any other filling, sits at chosen indices (a vector
+    view such as a bias alone does not make a unit).
+    """
     wide = [b for b in blocks if b.shape[1] > 1] or list(blocks)
     out = np.zeros(len(blocks[0]), dtype=bool)
     for block in wide:
-        out |= (block != 0).any(axis=1)
+        out |= (block != (block[:, :1] if block.shape[1] > 1 else 0)).any(axis=1)
     return out
 
 
@@ -72,6 +74,8 @@ def unit_rows(blocks: Sequence[F32]) -> F32:
     for block in blocks:
         if not len(block):
             return np.zeros((0, 1), dtype=np.float32)
+        # squares of very small or large weights leave float32; a tensor and its partner can be rescaled at will
+        block = block * np.float32(2.0 ** -np.clip(np.frexp(np.abs(block).max(initial=0))[1], -120, 120))
         centred = block - block.mean(axis=0, dtype=np.float64).astype(np.float32)
         sd = centred.std(axis=0)
         # a feature that is equal in all units says nothing; rounding noise on it would

@@ -1,0 +1,83 @@
+"""The order test and the map under attack: fillings, scales, configs. What strangers share by construction is no evidence."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import begat
+from begat.signals.order import order_hits
+from builders import Tensors, llama, noisy, write
+
+RNG = np.random.default_rng(31)
+PARENT, CONFIG = llama(RNG)
+OTHER, _ = llama(RNG)
+RELATED = "derived-or-shared-initialisation"
+
+
+@pytest.mark.parametrize("filling", [0.0, 0.02, 1.0])
+def test_units_filled_with_a_constant_are_padding(filling: float) -> None:
+    """One filled unit at one place in both models would be a sure hit in every layer."""
+    a, b = (RNG.standard_normal((64, 40)).astype(np.float32) for _ in range(2))
+    a[63] = b[63] = filling
+    found = order_hits([a], [b])
+    assert (found.m, found.constant) == (63, 1)
+
+
+@pytest.mark.parametrize("scale", [1e-36, 1e-20, 1e20, 1e30])
+def test_a_rescaled_pair_hides_nothing(tmp_path: Path, scale: float) -> None:
+    """T6: up times s and down by s is one function; squares of such weights leave float32."""
+    child = noisy(PARENT, RNG, 0.05)
+    for name in child:
+        if "up_proj" in name or "gate_proj" in name:
+            child[name] = (child[name].astype(np.float64) * scale).astype(np.float32)
+    for mode in ("sampled", "full"):
+        v = begat.compare(write(tmp_path / "a", PARENT, CONFIG), write(tmp_path / "b", child, CONFIG), map=mode)
+        units = next(x for x in v.axes if x.axis == "mlp-units")
+        assert v.verdict == RELATED
+        assert units.hits == units.sampled
+        assert min(c.cosine for c in v.cells if "mlp.up" in c.role) > 0.99
+
+
+def test_constants_are_no_copy(tmp_path: Path) -> None:
+    """Two untrained sets of gains are all ones."""
+    gains: Tensors = {n: np.ones_like(w) for n, w in PARENT.items() if w.ndim == 1}
+    v = begat.compare(write(tmp_path / "a", gains, CONFIG), write(tmp_path / "b", gains, CONFIG))
+    assert v.verdict == "cannot-test"
+    trained = {n: w for n, w in PARENT.items() if w.ndim == 1}
+    assert begat.compare(write(tmp_path / "a", trained, CONFIG), write(tmp_path / "b", trained, CONFIG)).verdict == "identical"
+
+
+def test_untrained_constants_between_strangers_do_not_accuse(tmp_path: Path) -> None:
+    """Gains of one and biases of zero in both, matrices apart; in one type or two."""
+    a, b = ({n: np.ones_like(w) if w.ndim == 1 else w for n, w in x.items()} for x in (PARENT, OTHER))
+    for dtype in (None, np.float16):
+        v = begat.compare(write(tmp_path / "a", a, CONFIG), write(tmp_path / "b", b, CONFIG, dtype))
+        assert v.verdict == "no-evidence"
+        assert not any(p.status == "dependent" for p in v.parts)
+
+
+def test_wild_configs_neither_crash_nor_accuse(tmp_path: Path) -> None:
+    pick = random.Random(5)
+    deep: Any = None
+    for _ in range(200):
+        deep = {"text_config": deep}
+    keys = [
+        "num_attention_heads", "num_key_value_heads", "head_dim", "n_head", "n_group", "num_experts", "hidden_size", "model_type", "v_head_dim",
+        "kv_lora_rank", "qk_rope_head_dim", "text_config", "attn_config", "alibi", "position_embedding_type", "general.architecture", "thinker_config",
+    ]  # fmt: skip
+    values = [-1, 0, 1, 2, 16, 64, 2**70, "x", "", None, [], [1, 2], [4, 4], {}, {"model_type": 3},
+              1.5, float("nan"), float("inf"), True, deep, "bloom", "gpt2"]  # fmt: skip
+    a, b = write(tmp_path / "a", PARENT), write(tmp_path / "b", OTHER)
+    for _ in range(40):
+        config = CONFIG | {k: pick.choice(values) for k in pick.sample(keys, 4)}
+        for folder in (a, b):
+            (folder / "config.json").write_text(json.dumps(config))
+        v = begat.compare(a, b)
+        assert v.verdict in ("no-evidence", "cannot-test"), config
+        assert v.log10_e is None or v.log10_e < 3
