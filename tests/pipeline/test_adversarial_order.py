@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import begat
+from begat.signals.kinship import independent, signs, sketch
 from begat.signals.order import order_hits
 from builders import Tensors, llama, noisy, write
 
@@ -29,6 +30,30 @@ def test_units_filled_with_a_constant_are_padding(filling: float) -> None:
     assert (found.m, found.constant) == (63, 1)
 
 
+def test_copies_of_two_units_are_copies_whatever_signs_were_drawn() -> None:
+    """With two KV heads a sketch's own length varies by a quarter; one missed copy of 24 is a false alarm."""
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        drawn = signs(256, rng)
+        x, y = (sketch([rng.standard_normal((2, 256)).astype(np.float32)], drawn) for _ in range(2))
+        assert independent([x] * 4, [y] * 4) == [True, False, False, False]
+
+
+def test_looped_strangers_do_not_accuse(tmp_path: Path) -> None:
+    """One layer stored 24 times in both models: a universal transformer saved without ties."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        found = []
+        for side in "ab":
+            one, config = llama(rng, num_hidden_layers=1, hidden_size=64, num_attention_heads=8, num_key_value_heads=4, head_dim=8, intermediate_size=64)
+            looped = {n: w for n, w in one.items() if ".layers." not in n}
+            looped |= {n.replace(".0.", f".{i}."): w for n, w in one.items() if ".layers." in n for i in range(24)}
+            found.append(write(tmp_path / side, looped, config | {"num_hidden_layers": 24}))
+        v = begat.compare(*found)
+        assert v.verdict == "no-evidence"
+        assert v.log10_e is not None and v.log10_e < 3
+
+
 @pytest.mark.parametrize("scale", [1e-36, 1e-20, 1e20, 1e30])
 def test_a_rescaled_pair_hides_nothing(tmp_path: Path, scale: float) -> None:
     """T6: up times s and down by s is one function; squares of such weights leave float32."""
@@ -42,6 +67,16 @@ def test_a_rescaled_pair_hides_nothing(tmp_path: Path, scale: float) -> None:
         assert v.verdict == RELATED
         assert units.hits == units.sampled
         assert min(c.cosine for c in v.cells if "mlp.up" in c.role) > 0.99
+
+
+def test_removed_layers_are_not_said_to_be_replaced(tmp_path: Path) -> None:
+    """Layers behind a removed one sit at another index; the report must say that it did not look there."""
+    child = {n: w for n, w in noisy(PARENT, RNG, 0.05).items() if ".1." not in n}
+    for i in (2, 3, 4):
+        child = {n.replace(f"layers.{i}.", f"layers.{i - 1}."): w for n, w in child.items()}
+    v = begat.compare(write(tmp_path / "a", PARENT, CONFIG), write(tmp_path / "b", child, CONFIG | {"num_hidden_layers": 4}))
+    assert v.verdict == "partly-derived"
+    assert any("A has 5 layers and B 4" in c for c in v.caveats)
 
 
 def test_constants_are_no_copy(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from begat.canon.model import Canonical
 from begat.errors import printable
 from begat.pipeline.exact import ExactResult
+from begat.signals.axes import AXES
 from begat.types import EqualityResult
 
 
@@ -77,6 +78,7 @@ def caveats(a: Canonical, b: Canonical, verdict: str, same: EqualityResult | Non
     for name, m in (("A", a), ("B", b)):
         if m.unmapped:
             out.append(f"{name}: {len(m.unmapped)} tensors have names begat does not know and were not compared (listed below).")
+    out += _not_searched(a, b, verdict)
     if verdict == "no-evidence":
         out.append(
             "This test sees weights that kept their order. Units reordered, a residual stream rotated, changed widths, or distillation into "
@@ -96,3 +98,24 @@ def caveats(a: Canonical, b: Canonical, verdict: str, same: EqualityResult | Non
         "random numbers) or weights initialised by index break this."
     )
     return tuple(out)
+
+
+def _not_searched(a: Canonical, b: Canonical, verdict: str) -> list[str]:
+    """What was compared at one place only, where that can hide or misplace a dependence."""
+    out = []
+    for tower in sorted({k.tower for k in a.tensors} & {k.tower for k in b.tensors}):
+        depths = [len({k.layer for k in m.tensors if k.tower == tower and k.layer >= 0}) for m in (a, b)]
+        if depths[0] != depths[1] and all(depths):
+            name = "" if tower == "text" else f"{tower}: "
+            out.append(
+                f"{name}A has {depths[0]} layers and B {depths[1]}. Layers were compared at the same index only, so layers that moved because "
+                "others were removed or inserted show no dependence."
+            )
+    experts = max((k.expert for m in (a, b) for k in m.tensors), default=-1) + 1
+    sampled = AXES["expert-units"].per_layer
+    if experts > sampled and verdict in ("no-evidence", "partly-derived"):
+        out.append(
+            f"Of {experts} routed experts {sampled} of each layer were sampled for their units: a few inherited experts among many "
+            "may go unseen."
+        )
+    return out

@@ -41,6 +41,8 @@ def sketch(blocks: Sequence[F32], signs_DS: F32) -> F32:
 def alike(sketches: Sequence[F32]) -> np.ndarray:
     """[T, T] booleans: which of T sketches of equal length come from units in one order."""
     v_TK = np.stack(sketches)
+    # a copy is alike whatever signs were drawn: with two units a sketch's own length varies by a quarter
+    v_TK = v_TK / np.maximum(np.linalg.norm(v_TK, axis=1, keepdims=True), 1e-12)
     return np.asarray(v_TK @ v_TK.T > max(_COSINE, _SIGMA / np.sqrt(v_TK.shape[1])))
 
 
