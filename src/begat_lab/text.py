@@ -68,3 +68,8 @@ def unigram_entropy(tokens: Tensor) -> float:
     share = torch.bincount(tokens).double() / len(tokens)
     share = share[share > 0]
     return float(-(share * share.log()).sum())
+
+
+def within(tokens_N: Tensor, vocab_size: int) -> Tensor:
+    """The tokens that a vocabulary of this size has; the others are left out."""
+    return tokens_N[tokens_N < vocab_size] if bool((tokens_N >= vocab_size).any()) else tokens_N

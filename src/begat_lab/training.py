@@ -19,8 +19,16 @@ from torch import Tensor, nn
 Say = Callable[[str], None]
 
 
+Tick = Callable[[int], None]  # told how many steps were done since it was last told
+Loss = Callable[[nn.Module, Tensor], Tensor]  # of a model on window_BT
+
+
 def silent(line: str) -> None:
     """The `Say` of whoever does not want to hear."""
+
+
+def still(steps: int) -> None:
+    """The `Tick` of whoever does not count."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,18 +55,32 @@ class Recipe:
         return self.rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def train(model: nn.Module, tokens_N: Tensor, recipe: Recipe, generator: torch.Generator, say: Say = silent) -> None:
-    """Train `model` in place on windows that `generator` picks; it is the only source of chance."""
+def train(
+    model: nn.Module,
+    tokens_N: Tensor,
+    recipe: Recipe,
+    generator: torch.Generator,
+    say: Say = silent,
+    *,
+    loss_of: Loss | None = None,
+    tick: Tick = still,
+) -> None:
+    """Train `model` in place on windows that `generator` picks; it is the only source of chance.
+
+    Weights with `requires_grad = False` stay. `loss_of` defaults to `next_token_loss`.
+    """
+    loss_of = loss_of or next_token_loss
     optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), betas=recipe.betas, fused=True)
     model.train()
     for step in range(recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate_at(step)
-        loss = next_token_loss(model, draw_windows(tokens_N, recipe, generator))
+        loss = loss_of(model, draw_windows(tokens_N, recipe, generator))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
+        tick(1)
         if step % 100 == 99 or step == recipe.steps - 1:
             say(f"step {step + 1}/{recipe.steps}  loss {loss.item():.3f}")
     model.eval()
@@ -92,5 +114,7 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     matrices: list[Tensor] = []
     others: list[Tensor] = []
     for name, weight in model.named_parameters():
+        if not weight.requires_grad:
+            continue
         (matrices if weight.dim() > 1 and "embed_tokens" not in name else others).append(weight)
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -1,5 +1,31 @@
-"""Kinds of descent, one file each: a model enters, a new model made from it leaves, the first is untouched.
+"""Kinds of descent, one file each behind one registry (`KINDS`): parents' folders enter, a child's folder leaves, parents stay untouched.
 
-`finetune.py` trains on; `four_bit.py` re-encodes.  To add a kind, add a file; whoever builds families of known ancestry
-(`begat_lab.demo_family` is the smallest) calls it and writes the truth down.
+To add a kind: one file with a function under `@kind(...)` (see `base.py`; `noised.py` is the shortest), imported here; name it in a
+pedigree. The contract test (`tests/lab/test_descent_contract.py`) picks it up.  Who calls them: `begat_lab.grow`.
 """
+
+# one import per file
+from begat_lab.descent import (  # noqa: F401
+    copied,
+    depth,
+    distilled,
+    finetune,
+    four_bit,
+    fp8,
+    gguf_file,
+    int8,
+    lora,
+    merge_dare,
+    merge_linear,
+    merge_slerp,
+    merge_ties,
+    noised,
+    prune_unstructured,
+    prune_width,
+    scratch,
+    stitched,
+    vocabulary,
+)
+from begat_lab.descent.base import DEPENDENT, INDEPENDENT, KINDS, SEEDS, Child, Job, Kind, kind
+
+__all__ = ["DEPENDENT", "INDEPENDENT", "KINDS", "SEEDS", "Child", "Job", "Kind", "kind"]

@@ -12,11 +12,21 @@ import copy
 import torch
 from torch import Tensor
 
+from begat import InputError
+from begat_lab.descent.base import Child, Job, kind
 from begat_lab.models.dense import DenseLM
 
 GROUP = 32  # G: inputs that share a scale
 LEVELS = 7  # largest q
 _SMALLEST_NORMAL_F16 = 2.0**-14  # below it F16 loses bits and scale * q would no longer be exact
+
+
+@kind("four-bit", "four-bit grid, stored as F16", expects=frozenset({"re-encoded"}))
+def rounded(job: Job) -> Child:
+    """The parent on the grid."""
+    if job.dtype != torch.float16:
+        raise InputError("kind four-bit is exact in one number type", expected='dtype = "float16"', found=str(job.dtype))
+    return job.store(four_bit(job.parent()))
 
 
 def four_bit(parent: DenseLM) -> DenseLM:

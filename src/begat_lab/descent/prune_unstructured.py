@@ -1,0 +1,31 @@
+"""Unstructured pruning: the smallest weights of every attention and MLP matrix become zero; the shape stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from begat import InputError
+from begat_lab.descent.base import Child, Job, kind
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """How much."""
+
+    share: float = 0.5  # of each matrix
+
+
+@kind("prune-unstructured", "smallest weights zeroed", options=Sparse)
+def prune_unstructured(job: Job) -> Child:
+    """By magnitude within each matrix, to exactly the asked share; ties go by position."""
+    if not 0 < job.options.share < 1:
+        raise InputError("share of weights to prune", expected="between 0 and 1", found=job.options.share)
+    model = job.parent()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith("_proj.weight"):
+                flat = weight.view(-1)
+                flat[flat.abs().argsort(stable=True)[: round(job.options.share * flat.numel())]] = 0.0
+    return job.store(model)

@@ -1,0 +1,293 @@
+"""A pedigree: which members a family has, of what descent, from which seeds. Read strictly from TOML; nothing is grown here.
+
+Enters: a TOML file, or the name of a shipped one (`pedigrees/`).  Leaves: a `Family`, its members sorted so that parents come first.
+Kinds of descent and what they may be asked: `descent/`.  Who grows it: `grow.py`.  Who is whose relative: `kinship.py`.
+
+    name = "small"                     about = "…"
+    text = "library"                   # which corpus of text.py, unless a member says otherwise
+    dtype = "bfloat16"                 # of stored floats
+    threads = 1                        # torch threads of one member; the last bits depend on it
+    [shape]     fields of DenseConfig  # of members with fresh weights
+    [training]  fields of Recipe       # of members that train; a member's own table overrides single fields
+    [[member]]
+    name = "stranger"                  kind = "scratch"
+    count = 80                         # "stranger-00" … "stranger-79"; seeds named in `vary` count up from those given
+    vary = ["initial_seed"]            initial_seed = 100            window_seed = 1
+    [[member]]
+    name = "pruned"                    kind = "prune-unstructured"   parents = ["parent"]
+    options = { share = 0.5 }          # fields of the kind's options
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from graphlib import CycleError, TopologicalSorter
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from begat import InputError
+from begat_lab.descent import KINDS, SEEDS, Kind
+from begat_lab.models.dense import DenseConfig
+from begat_lab.tables import fill, refuse_unknown
+from begat_lab.training import Recipe
+
+ARCHITECTURES = ("dense",)
+DTYPES = ("bfloat16", "float16", "float32")
+_FAMILY = ("name", "about", "architecture", "text", "dtype", "threads", "shape", "training", "member")
+_MEMBER = ("name", "kind", "parents", "count", "vary", "text", "dtype", "shape", "training", "options", *SEEDS)
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """One model to grow. What its kind does not use is None."""
+
+    name: str
+    kind: str
+    parents: tuple[str, ...]
+    architecture: str
+    shape: DenseConfig
+    dtype: str
+    seeds: Mapping[str, int]
+    options: Any
+    training: Recipe | None
+    text: str | None
+
+    @property
+    def descent(self) -> Kind:
+        """Its kind of descent."""
+        return KINDS[self.kind]
+
+    def recipe(self) -> dict[str, Any]:
+        """Everything that decides what the member becomes, but its parents' weights and the text: for `truth.json`."""
+        return {
+            "kind": self.kind,
+            "parents": list(self.parents),
+            "architecture": self.architecture,
+            "shape": None if self.parents and self.descent.inherits else asdict(self.shape),
+            "dtype": self.dtype,
+            "seeds": dict(self.seeds),
+            "options": asdict(self.options),
+            "training": asdict(self.training) if self.training else None,
+            "text": self.text,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """A pedigree, checked: names are unique, parents exist and come before their children."""
+
+    name: str
+    about: str
+    threads: int
+    members: tuple[Member, ...]
+    source: str  # the TOML, verbatim
+
+    @property
+    def by_name(self) -> dict[str, Member]:
+        """The members by name."""
+        return {member.name: member for member in self.members}
+
+
+def shipped() -> list[str]:
+    """Names of the pedigrees that come with the lab."""
+    return sorted(
+        file.name.removesuffix(".toml")
+        for file in resources.files("begat_lab.pedigrees").iterdir()
+        if file.name.endswith(".toml")
+    )
+
+
+def read_pedigree(where: str | Path) -> Family:
+    """The pedigree in the file `where`, or the shipped one of that name."""
+    path = Path(where)
+    if path.is_file():
+        return parse_pedigree(path.read_text(encoding="utf-8"), str(path))
+    if str(where) in shipped():
+        return parse_pedigree(
+            (resources.files("begat_lab.pedigrees") / f"{where}.toml").read_text(encoding="utf-8"), f"{where}.toml"
+        )
+    raise InputError("no such pedigree", file=path, fix=f"name a TOML file, or a shipped pedigree: {', '.join(shipped())}")
+
+
+def parse_pedigree(source: str, where: str) -> Family:
+    """The `Family` that this TOML describes; `where` names it in errors."""
+    try:
+        raw = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as err:
+        raise InputError(f"no TOML: {err}", file=where) from None
+    try:
+        return _family(raw, source)
+    except InputError as err:
+        raise InputError(
+            err.problem, file=where, tensor=err.tensor, expected=err.expected, found=err.found, fix=err.fix
+        ) from None
+
+
+# --- from tables to members -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The plain values of a family."""
+
+    name: str
+    about: str
+    architecture: str = "dense"
+    text: str = "library"
+    dtype: str = "bfloat16"
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The plain values of one `[[member]]`."""
+
+    name: str
+    kind: str
+    parents: tuple[str, ...] = ()
+    count: int = 1
+    vary: tuple[str, ...] = ()
+    text: str | None = None
+    dtype: str | None = None
+    initial_seed: int | None = None
+    window_seed: int | None = None
+    chance_seed: int | None = None
+
+
+def _family(raw: dict[str, Any], source: str) -> Family:
+    refuse_unknown(raw, _FAMILY, "the pedigree")
+    head = fill(_Head, _without(raw, "shape", "training", "member"), "the pedigree")
+    _one_of(head.architecture, ARCHITECTURES, "the pedigree, architecture")
+    _name(head.name)
+    if head.threads < 1:
+        raise InputError("the pedigree, threads", expected="1 or more", found=head.threads)
+    for key, kind in (("shape", dict), ("training", dict), ("member", list)):
+        if not isinstance(raw.get(key), kind):
+            raise InputError(f"the pedigree lacks {'[[member]]' if kind is list else f'[{key}]'}", fix="add it")
+    shape = fill(DenseConfig, raw["shape"], "[shape]")
+    training = fill(Recipe, raw["training"], "[training]")
+    members = [member for row in raw["member"] for member in _members(row, head, shape, training)]
+    _check_lotteries(members)
+    return Family(name=head.name, about=head.about, threads=head.threads, members=_sorted(members), source=source)
+
+
+def _members(raw: dict[str, Any], head: _Head, shape: DenseConfig, training: Recipe) -> list[Member]:
+    where = f"member '{raw.get('name', '?')}'"
+    refuse_unknown(raw, _MEMBER, where)
+    row = fill(_Row, _without(raw, "shape", "training", "options"), where)
+    if row.kind not in list(KINDS):
+        raise InputError(f"{where} has an unknown kind", found=row.kind, fix="begat-lab kinds lists them")
+    kind = KINDS[row.kind]
+    fresh = kind.parents[1] == 0 or not kind.inherits
+    for key, allowed in (("shape", fresh), ("training", kind.trains), ("text", kind.trains)):
+        if key in raw and not allowed:
+            raise InputError(f"{where}: {key} means nothing for kind {kind.name}", fix=f"remove {key}")
+    shape = fill(DenseConfig, raw.get("shape", {}), f"{where}, shape", shape)
+    dtype, text = row.dtype or head.dtype, row.text or head.text
+    _one_of(dtype, DTYPES, f"{where}, dtype")
+    return [
+        Member(
+            name=name,
+            kind=row.kind,
+            parents=row.parents,
+            architecture=head.architecture,
+            shape=shape,
+            dtype=dtype,
+            seeds=seeds,
+            options=fill(kind.options, raw.get("options", {}), f"{where}, options"),
+            training=fill(Recipe, raw.get("training", {}), f"{where}, training", training) if kind.trains else None,
+            text=text if kind.trains else None,
+        )
+        for name, seeds in _copies(row, kind, where)
+    ]
+
+
+def _copies(row: _Row, kind: Kind, where: str) -> list[tuple[str, dict[str, int]]]:
+    """(name, seeds) of every member a row stands for."""
+    given = {name: getattr(row, name) for name in SEEDS if getattr(row, name) is not None}
+    for name in SEEDS:
+        if (name in given) != (name in kind.seeds):
+            problem = "lacks" if name in kind.seeds else "has a seed that its kind never draws from:"
+            raise InputError(
+                f"{where} {problem} {name} ({SEEDS[name]})", fix=f"{'add' if name in kind.seeds else 'remove'} {name}"
+            )
+    if row.count < 1 or any(seed < 0 for seed in given.values()):
+        raise InputError(f"{where}: count must be 1 or more, seeds 0 or more")
+    for name in row.vary:
+        _one_of(name, tuple(given), f"{where}, vary")
+    if (row.count > 1) != bool(row.vary):
+        raise InputError(f"{where}: count above 1 and vary belong together", fix='write for example vary = ["initial_seed"]')
+    _name(row.name)
+    if row.count == 1:
+        return [(row.name, given)]
+    digits = len(str(row.count - 1))
+    return [
+        (f"{row.name}-{i:0{digits}d}", {name: seed + i * (name in row.vary) for name, seed in given.items()})
+        for i in range(row.count)
+    ]
+
+
+def _sorted(members: list[Member]) -> tuple[Member, ...]:
+    """Parents first, else in the order of the file; names and parents checked."""
+    names = {member.name: member for member in members}
+    if len(names) < len(members):
+        seen = [member.name for member in members]
+        raise InputError("two members have one name", found=next(name for name in seen if seen.count(name) > 1))
+    for member in members:
+        _check_parents(member, names)
+    try:
+        order = list(TopologicalSorter({member.name: member.parents for member in members}).static_order())
+    except CycleError as err:
+        raise InputError("members descend from each other in a circle", found=" ← ".join(err.args[1])) from None
+    depth: dict[str, int] = {}
+    for name in order:
+        depth[name] = 1 + max((depth[parent] for parent in names[name].parents), default=-1)
+    return tuple(sorted(members, key=lambda member: depth[member.name]))
+
+
+def _check_parents(member: Member, names: Mapping[str, Member]) -> None:
+    kind, where = member.descent, f"member '{member.name}'"
+    least, most = kind.parents
+    if not least <= len(member.parents) <= most:
+        wanted = str(least) if least == most else f"{least} to {most}"
+        raise InputError(f"{where}: kind {kind.name} has other parents", expected=wanted, found=len(member.parents))
+    if len(set(member.parents)) < len(member.parents):
+        raise InputError(f"{where} names a parent twice", found=", ".join(member.parents))
+    for number, parent in enumerate(member.parents):
+        if parent not in names:
+            raise InputError(
+                f"{where} has a parent that is not in the pedigree", found=parent, fix="add the parent or correct its name"
+            )
+        wanted = kind.takes[min(number, len(kind.takes) - 1)]
+        if names[parent].descent.stores != wanted:
+            raise InputError(f"{where}: parent {parent} cannot be read by kind {kind.name}", expected=f"a member that stores a {wanted}",
+                             found=f"{names[parent].kind}, which stores a {names[parent].descent.stores}")  # fmt: skip
+
+
+def _check_lotteries(members: list[Member]) -> None:
+    """One initial seed in two shapes would give weights that are alike in part; kinship could not name that."""
+    drawn: dict[int, Member] = {}
+    for member in members:
+        seed = member.seeds.get("initial_seed")
+        if seed is not None and drawn.setdefault(seed, member).shape != member.shape:
+            raise InputError(f"members '{drawn[seed].name}' and '{member.name}' have different shapes but one initial_seed", found=seed,
+                             fix="give the second another initial_seed")  # fmt: skip
+
+
+def _without(table: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in keys}
+
+
+def _one_of(value: str, allowed: tuple[str, ...], where: str) -> None:
+    if value not in allowed:
+        raise InputError(where, expected=" / ".join(allowed) or "nothing", found=value)
+
+
+def _name(name: str) -> None:
+    """Names become folders, on every system."""
+    if not name or not set(name) <= _SAFE or not name[0].isalnum() or not name[-1].isalnum():
+        raise InputError("a name becomes a folder", expected="a to z, 0 to 9, inner dots and hyphens", found=name)
