@@ -1,0 +1,159 @@
+"""A model as the published methods see it: canonical weights by role, token strings, and what a forward pass leaves.
+
+Enters: a checkpoint folder or file, and probe token ids for methods that run it.  Leaves: a `Model`.  Weights come through begat's public
+API; forward passes through `begat_lab.models` (`trace.py`), loaded only when a method asks.  Nothing here is part of a method.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import begat
+from begat.canon.model import Canonical
+from begat.canon.resolve import resolve
+from begat.errors import InputError
+from begat.signals.published import Summaries
+from begat.types import F64, I64, TensorKey
+from begat_lab.methods.trace import Trace, run_trace
+
+# Shape suffixes: W_OD is a matrix [O, D].
+#   L layers    D residual width    V tokens    S shared tokens    N probe sentences    T positions    O any output axis
+ATTENTION = ("attn.q.weight", "attn.k.weight", "attn.v.weight", "attn.o.weight")
+MLP = ("mlp.gate.weight", "mlp.up.weight", "mlp.down.weight")
+
+
+class NotFiniteError(ValueError):
+    """A tensor holds infinities or NaN; `Method.score` makes a reason of it."""
+
+
+class Model:
+    """One model. Weights are read when asked for and not kept."""
+
+    def __init__(self, canonical: Canonical, probe_NT: I64 | None = None) -> None:
+        """`probe_NT`: token ids of N sentences, equally long, which forward methods run."""
+        self.canonical = canonical
+        self.path: Path = canonical.checkpoint.path
+        self.probe_NT = probe_NT
+
+    @cached_property
+    def layers(self) -> int:
+        """L, layers of the text tower."""
+        return 1 + max((k.layer for k in self.canonical.tensors if k.tower == "text"), default=-1)
+
+    def shape(self, role: str, layer: int = -1) -> tuple[int, ...] | None:
+        """Canonical shape of a tensor of the text tower; None when there is none."""
+        t = self.canonical.tensors.get(TensorKey("text", layer, role))
+        return None if t is None else t.shape
+
+    def shapes(self, roles: tuple[str, ...]) -> tuple[tuple[int, ...] | None, ...]:
+        """Shapes of these roles over all layers, to compare two models by."""
+        return tuple(self.shape(role, layer) for layer in range(self.layers) for role in roles)
+
+    def has(self, roles: tuple[str, ...]) -> bool:
+        """There are layers, and all of them have all these roles."""
+        return self.layers > 0 and all(s is not None for s in self.shapes(roles))
+
+    def weight(self, role: str, layer: int = -1) -> F64:
+        """A tensor of the text tower, float64, [out, in]."""
+        return self._read(TensorKey("text", layer, role))
+
+    def _read(self, key: TensorKey) -> F64:
+        out = self.canonical.read(key).astype(np.float64)
+        if not np.isfinite(out).all():
+            raise NotFiniteError(f"{key} of {self.path.name} holds values that are not finite")
+        return out
+
+    def per_query_head(self, role: str, layer: int) -> F64:
+        """Key or value rows, each KV head repeated for the query heads it serves, so that rows pair with those of q (columns of o)."""
+        w_OD, g = self.weight(role, layer), self.canonical.geometry["text"]
+        if not g.heads or not g.kv_heads or g.heads == g.kv_heads:
+            return w_OD
+        w_KCD = w_OD.reshape(g.kv_heads, -1, w_OD.shape[1])
+        return np.repeat(w_KCD, g.heads // g.kv_heads, axis=0).reshape(-1, w_OD.shape[1])
+
+    @cached_property
+    def gains(self) -> Mapping[TensorKey, F64]:
+        """Norm gains of the text tower by key."""
+        keys = [k for k in sorted(self.canonical.tensors) if k.tower == "text" and k.role.endswith("norm.gain")]
+        return {k: self._read(k) for k in keys}
+
+    @cached_property
+    def summaries(self) -> Summaries:
+        """What begat's own published statistics look at."""
+        sd = {r: np.array([self.weight(r, i).std() for i in range(self.layers) if self.shape(r, i)]) for r in ATTENTION}
+        gains = list(self.gains.values())
+        return Summaries({r: v for r, v in sd.items() if len(v)}, np.concatenate(gains) if gains else np.zeros(0))
+
+    @cached_property
+    def vocabulary(self) -> Mapping[str, int] | None:
+        """Token string → id from `tokenizer.json`; None when there is none that says so."""
+        file = (self.path if self.path.is_dir() else self.path.parent) / "tokenizer.json"
+        if not file.is_file():
+            return None
+        raw: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        vocab = (raw.get("model") or {}).get("vocab")
+        found = {entry[0]: i for i, entry in enumerate(vocab)} if isinstance(vocab, list) else dict(vocab or {})
+        return found | {t["content"]: t["id"] for t in raw.get("added_tokens") or ()} or None
+
+    @cached_property
+    def can_run(self) -> bool:
+        """A forward pass is possible."""
+        return self.why_not_run == ""
+
+    @cached_property
+    def why_not_run(self) -> str:
+        """Why no forward pass is possible, "" when it is."""
+        if self.probe_NT is None:
+            return "needs a forward pass, and no probe tokens were given"
+        return self._trace if isinstance(self._trace, str) else ""
+
+    @property
+    def trace(self) -> Trace:
+        """What the probe left; only where `can_run`."""
+        assert not isinstance(self._trace, str)
+        return self._trace
+
+    @cached_property
+    def _trace(self) -> Trace | str:
+        assert self.probe_NT is not None
+        return run_trace(self.path, self.probe_NT)
+
+    def close(self) -> None:
+        """Close the files."""
+        self.canonical.checkpoint.reader.close()
+
+
+def open_model(path: Path, probe_NT: I64 | None = None) -> Model:
+    """Open a checkpoint as the methods see it.
+
+    Raises:
+        InputError: unreadable or damaged input.
+    """
+    return Model(resolve(begat.open_checkpoint(path)), probe_NT)
+
+
+def shared_tokens(a: Model, b: Model) -> tuple[I64, I64] | str:
+    """Ids in A and in B of the tokens both know by the same string, in the order of A's ids; as text, why there are none.
+
+    Without a `tokenizer.json` on either side, equally many rows are taken for the same tokens.
+    """
+    sizes = [m.shape("embed.tokens") for m in (a, b)]
+    if sizes[0] is None or sizes[1] is None:
+        return "needs token embeddings"
+    try:
+        va, vb = a.vocabulary, b.vocabulary
+    except (InputError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        return f"tokenizer.json cannot be read: {error}"
+    if va is None or vb is None:
+        if va is vb and sizes[0][0] == sizes[1][0]:
+            return np.arange(sizes[0][0]), np.arange(sizes[0][0])
+        return "which tokens the two share is unknown: no tokenizer.json"
+    both = sorted((i, vb[t]) for t, i in va.items() if t in vb and i < sizes[0][0] and vb[t] < sizes[1][0])
+    ids = np.array(both, dtype=np.int64).reshape(-1, 2)
+    return (ids[:, 0], ids[:, 1]) if len(ids) else "no token in common"
