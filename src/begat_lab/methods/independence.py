@@ -9,13 +9,11 @@ Reconstruction: where t would say p = 0 the probability 1/h! of that one permuta
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from begat_lab.methods.base import METHODS, Method, Score, no_score
 from begat_lab.methods.model import Model
-from begat_lab.methods.numbers import log_fisher, log_p_spearman, match, spearman, unit_rows
+from begat_lab.methods.numbers import log_fisher, log_p_spearman, match, minus_log10, spearman, unit_rows
 
 _ROLES = ("mlp.up.weight",)
 
@@ -29,7 +27,7 @@ def u_w(a: Model, b: Model, rng: np.random.Generator) -> Score:
         x_FD, y_FD = (unit_rows(m.weight(_ROLES[0], layer)) for m in (a, b))
         order_F = match(x_FD @ y_FD.T, rng)
         log_ps.append(log_p_spearman(spearman(order_F, np.arange(len(order_F))), len(order_F)))
-    return Score(-log_fisher(log_ps) / math.log(10), detail={f"layer {i}": -p / math.log(10) for i, p in enumerate(log_ps)})
+    return Score(minus_log10(log_fisher(log_ps)), detail={f"layer {i}": minus_log10(p) for i, p in enumerate(log_ps)})
 
 
 METHODS.add("u-w")(

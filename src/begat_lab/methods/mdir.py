@@ -20,7 +20,7 @@ import numpy as np
 from begat.types import F64
 from begat_lab.methods.base import METHODS, Method, Score, no_score
 from begat_lab.methods.model import ATTENTION, Model, shared_tokens
-from begat_lab.methods.numbers import log_p_trace, polar
+from begat_lab.methods.numbers import log_p_trace, minus_log10, polar
 
 # S shared tokens    D residual width    R rows of q, k or v (columns of o)
 
@@ -43,7 +43,7 @@ def mdir(a: Model, b: Model, _rng: np.random.Generator) -> Score:
     tests = [embedding, *matrices]
     log_p = min(0.0, min(tests) + math.log(len(tests)))
     least = min(matrices, default=0.0)
-    return Score(-log_p / math.log(10), detail={"embedding": -embedding / math.log(10), "matrices": -least / math.log(10)})
+    return Score(minus_log10(log_p), detail={"embedding": minus_log10(embedding), "matrices": minus_log10(least)})
 
 
 def _relations(a: Model, b: Model, u_DD: F64) -> Iterator[F64]:

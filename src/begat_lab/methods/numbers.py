@@ -82,6 +82,11 @@ def log_fisher(log_ps: Sequence[float]) -> float:
     return min(0.0, -s + top + math.log(float(np.exp(terms_L - top).sum())))
 
 
+def minus_log10(log_p: float) -> float:
+    """-log10 p of a natural log p."""
+    return 0.0 - log_p / math.log(10)  # 0, not -0, for p = 1
+
+
 def linear_cka(x_ND: F64, y_NO: F64) -> float:
     """Biased linear CKA: HSIC(XXᵀ, YYᵀ) / √(HSIC(XXᵀ, XXᵀ) HSIC(YYᵀ, YYᵀ)); nan when a side is constant."""
     x_ND, y_NO = x_ND - x_ND.mean(0), y_NO - y_NO.mean(0)

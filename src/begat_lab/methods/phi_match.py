@@ -11,7 +11,6 @@ paper calls it empirical); the bench shows by how much. Only layers of equal ind
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy as np
 from begat.types import F64
 from begat_lab.methods.base import METHODS, Method, Score, no_score
 from begat_lab.methods.model import Model
-from begat_lab.methods.numbers import log_fisher, log_p_spearman, match, spearman, unit_rows
+from begat_lab.methods.numbers import log_fisher, log_p_spearman, match, minus_log10, spearman, unit_rows
 
 _ROLES = ("mlp.gate.weight", "mlp.up.weight")
 _PAPER = "Independence Tests for Language Models, arXiv 2502.12292 §2.3"
@@ -63,7 +62,7 @@ def _combine(gains: Callable[[int], list[F64]], layers: int, rng: np.random.Gene
     for layer in range(layers):
         by_gate_F, by_up_F = (match(g, rng) for g in gains(layer))
         log_ps.append(log_p_spearman(spearman(by_gate_F, by_up_F), len(by_gate_F)))
-    return Score(-log_fisher(log_ps) / math.log(10), detail={f"layer {i}": -p / math.log(10) for i, p in enumerate(log_ps)})
+    return Score(minus_log10(log_fisher(log_ps)), detail={f"layer {i}": minus_log10(p) for i, p in enumerate(log_ps)})
 
 
 METHODS.add("phi-match-weights")(
