@@ -138,16 +138,18 @@ def _here(plan: _Plan, family: Family, watcher: Watcher) -> Iterator[tuple[str, 
 
 
 def _apart(plan: _Plan, family: Family, watcher: Watcher, jobs: int) -> Iterator[tuple[str, float, bool]]:
-    """In worker processes, each member as soon as its parents are finished."""
+    """In worker processes, each member once its parents are finished; first those with the longest way to their last descendant."""
     context = get_context("spawn")
     ticks = context.Queue()
     todo = {member.name: member for member in family.members}
     done: set[str] = set()
+    ahead = _steps_ahead(family)
     running: dict[Future[tuple[float, bool]], str] = {}
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(plan, family, ticks)) as pool:
         try:
             while todo or running:
-                for name in [name for name, member in todo.items() if done.issuperset(member.parents)]:
+                ready = [name for name, member in todo.items() if done.issuperset(member.parents)]
+                for name in sorted(ready, key=ahead.__getitem__, reverse=True)[: jobs - len(running)]:
                     running[pool.submit(_work, todo.pop(name))] = name
                 finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 _drain(ticks, watcher)
@@ -216,6 +218,16 @@ def _corpora(plan: _Plan, family: Family) -> dict[str, Corpus]:
         if member.text is not None and member.text not in corpora:
             raise InputError(f"member '{member.name}': no such text", expected=", ".join(corpora), found=member.text)
     return corpora
+
+
+def _steps_ahead(family: Family) -> dict[str, int]:
+    """Training steps from each member to its last descendant, along the longest line."""
+    ahead = {member.name: 0 for member in family.members}
+    for member in reversed(family.members):  # children come before their parents here
+        ahead[member.name] += _steps(member)
+        for parent in member.parents:
+            ahead[parent] = max(ahead[parent], ahead[member.name])
+    return ahead
 
 
 def _steps(member: Member) -> int:

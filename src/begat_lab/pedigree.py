@@ -11,7 +11,8 @@ Kinds of descent and what they may be asked: `descent/`.  Who grows it: `grow.py
     [training]  fields of Recipe       # of members that train; a member's own table overrides single fields
     [[member]]
     name = "stranger"                  kind = "scratch"
-    count = 80                         # "stranger-00" … "stranger-79"; seeds named in `vary` count up from those given
+    count = 80                         # "stranger-00" … "stranger-79"; seeds named in `vary` count up from those given,
+                                       # and "{i}" in a parent's name is the number of the copy: parents = ["stranger-{i:02d}"]
     vary = ["initial_seed"]            initial_seed = 100            window_seed = 1
     [[member]]
     name = "pruned"                    kind = "prune-unstructured"   parents = ["parent"]
@@ -193,7 +194,7 @@ def _members(raw: dict[str, Any], head: _Head, shape: DenseConfig, training: Rec
         Member(
             name=name,
             kind=row.kind,
-            parents=row.parents,
+            parents=parents,
             architecture=head.architecture,
             shape=shape,
             dtype=dtype,
@@ -202,12 +203,12 @@ def _members(raw: dict[str, Any], head: _Head, shape: DenseConfig, training: Rec
             training=fill(Recipe, raw.get("training", {}), f"{where}, training", training) if kind.trains else None,
             text=text if kind.trains else None,
         )
-        for name, seeds in _copies(row, kind, where)
+        for name, parents, seeds in _copies(row, kind, where)
     ]
 
 
-def _copies(row: _Row, kind: Kind, where: str) -> list[tuple[str, dict[str, int]]]:
-    """(name, seeds) of every member a row stands for."""
+def _copies(row: _Row, kind: Kind, where: str) -> list[tuple[str, tuple[str, ...], dict[str, int]]]:
+    """(name, parents, seeds) of every member a row stands for."""
     given = {name: getattr(row, name) for name in SEEDS if getattr(row, name) is not None}
     for name in SEEDS:
         if (name in given) != (name in kind.seeds):
@@ -219,16 +220,21 @@ def _copies(row: _Row, kind: Kind, where: str) -> list[tuple[str, dict[str, int]
         raise InputError(f"{where}: count must be 1 or more, seeds 0 or more")
     for name in row.vary:
         _one_of(name, tuple(given), f"{where}, vary")
-    if (row.count > 1) != bool(row.vary):
-        raise InputError(f"{where}: count above 1 and vary belong together", fix='write for example vary = ["initial_seed"]')
+    numbered = any("{" in parent for parent in row.parents)
+    if (row.count > 1) != bool(row.vary or numbered):
+        raise InputError(
+            f"{where}: count above 1 needs something to vary, and only it", fix='write for example vary = ["initial_seed"]'
+        )
     _name(row.name)
     if row.count == 1:
-        return [(row.name, given)]
+        return [(row.name, row.parents, given)]
     digits = len(str(row.count - 1))
-    return [
-        (f"{row.name}-{i:0{digits}d}", {name: seed + i * (name in row.vary) for name, seed in given.items()})
-        for i in range(row.count)
-    ]
+    try:
+        parents = [tuple(parent.format(i=i) for parent in row.parents) for i in range(row.count)]
+    except (ValueError, LookupError, AttributeError) as err:
+        raise InputError(f"{where}: parent's name with braces", expected="{i} or {i:02d}", found=str(err)) from None
+    seeds = [{name: seed + i * (name in row.vary) for name, seed in given.items()} for i in range(row.count)]
+    return [(f"{row.name}-{i:0{digits}d}", parents[i], seeds[i]) for i in range(row.count)]
 
 
 def _sorted(members: list[Member]) -> tuple[Member, ...]:

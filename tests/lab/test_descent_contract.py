@@ -13,6 +13,7 @@ pytest.importorskip("gguf", reason="the kind gguf needs the gguf package")
 
 import begat  # noqa: E402
 from begat.canon.resolve import resolve  # noqa: E402
+from begat.verdict import POLICY  # noqa: E402
 from begat_lab.descent import DEPENDENT, INDEPENDENT, KINDS, Job  # noqa: E402
 from begat_lab.grow import grow  # noqa: E402
 from begat_lab.kinship import Kinship  # noqa: E402
@@ -115,7 +116,8 @@ def test_parents_stay_untouched(grown):
 def test_kind_says_what_it_is(name):
     kind = KINDS[name]
     assert kind.title and kind.make.__doc__
-    assert kind.expects <= DEPENDENT | INDEPENDENT
+    assert kind.expects <= DEPENDENT | INDEPENDENT | {"cannot-test"}
+    assert set(POLICY.exit_codes) <= DEPENDENT | INDEPENDENT | {"cannot-test"}, "a verdict that the lab does not know"
 
 
 def test_tokenizer_is_bytes(grown):

@@ -47,6 +47,15 @@ def test_templates_count_up_the_seeds_they_name():
     assert {m.seeds["window_seed"] for m in family.members} == {7}
 
 
+def test_copies_may_have_a_parent_each():
+    strangers = scratch("s", 100, count=12, vary='["initial_seed"]')
+    tuned = member("t", "fine-tune", ["s-{i:02d}"], window_seed=7, count=3, vary='["window_seed"]')
+    family = parse(strangers, tuned, member("q", "int8", ["t-{i}"], count=3)).by_name
+    assert [family[f"t-{i}"].parents for i in range(3)] == [("s-00",), ("s-01",), ("s-02",)]
+    assert [family[f"t-{i}"].seeds for i in range(3)] == [{"window_seed": 7 + i} for i in range(3)]
+    assert family["q-2"].parents == ("t-2",)
+
+
 def test_parents_come_first_whatever_the_order_of_the_file():
     family = parse(member("b", "copied", ["a"]), member("a", "copied", ["parent"]), PARENT)
     assert [m.name for m in family.members] == ["parent", "a", "b"]
@@ -80,10 +89,13 @@ def test_members_override_single_fields():
         ([PARENT, member("q", "int8", ["parent"]), member("c", "copied", ["q"])], r"q cannot be read.*stores a quantised"),
         ([PARENT, member("c", "copied", ["parent"], text='"library"')], "text means nothing for kind copied"),
         ([PARENT, member("c", "copied", ["parent"], dtype='"int4"')], r"dtype.*bfloat16.*found int4"),
-        ([PARENT + "count = 3\n"], "count above 1 and vary belong together"),
+        ([PARENT + "count = 3\n"], "count above 1 needs something to vary"),
         ([PARENT + 'vary = ["chance_seed"]\ncount = 2\n'], r"vary.*found chance_seed"),
         ([scratch("../up", 1)], "a name becomes a folder"),
         ([PARENT, scratch("deep", 1, shape="{ num_hidden_layers = 3 }")], "different shapes but one initial_seed"),
+        ([PARENT + 'parents = ["a{x}"]\nvary = ["window_seed"]\ncount = 2\n'], r"braces.*expected \{i\}"),
+        ([PARENT, member("d", "disguised", ["parent"], chance_seed=1, options='{ disguises = ["T9"] }')], "no such disguise"),
+        ([PARENT, member("g", "gguf", ["parent"], options='{ type = "Q9" }')], "GGUF block type"),
         ([PARENT, member("p", "prune-width", ["parent"])], "options lacks units"),
     ],
 )

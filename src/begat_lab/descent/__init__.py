@@ -8,6 +8,7 @@ pedigree. The contract test (`tests/lab/test_descent_contract.py`) picks it up. 
 from begat_lab.descent import (  # noqa: F401
     copied,
     depth,
+    disguised,
     distilled,
     finetune,
     four_bit,

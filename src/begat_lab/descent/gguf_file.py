@@ -39,6 +39,10 @@ class Blocks:
 
     type: str = "Q8_0"  # of every matrix, embedding and head too; gains stay F32
 
+    def __post_init__(self) -> None:
+        if self.type not in TYPES:
+            raise InputError("GGUF block type", expected=", ".join(TYPES), found=self.type)
+
 
 @kind("gguf", "GGUF file", options=Blocks, stores="quantised")
 def gguf_file(job: Job) -> Child:
@@ -47,8 +51,6 @@ def gguf_file(job: Job) -> Child:
         import gguf
     except ImportError:
         raise InputError("kind gguf needs the gguf package", fix="pip install begat[gguf]") from None
-    if job.options.type not in TYPES:
-        raise InputError("GGUF block type", expected=", ".join(TYPES), found=job.options.type)
     model = job.parent()
     quant = gguf.GGMLQuantizationType[job.options.type]
     writer = gguf.GGUFWriter(job.folder / FILE, "llama")

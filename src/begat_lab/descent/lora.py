@@ -33,6 +33,10 @@ class Lora:
     alpha: float = 8.0
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise InputError("rank of a LoRA", expected="1 or more", found=self.rank)
+
 
 class LoraLinear(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """A frozen matrix and its low-rank difference (R: rank)."""
@@ -57,9 +61,9 @@ def lora(job: Job) -> Child:
     base = job.parent()
     model, chance = copy.deepcopy(base).requires_grad_(False), job.generator("chance_seed")
     adapted = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name.endswith(options.targets)]
-    if not adapted or options.rank < 1:
+    if not adapted:
         raise InputError(
-            "a LoRA needs a rank of 1 or more and targets that the model has", found=f"{options.rank}, {options.targets}"
+            "the model has none of the targets of the LoRA", expected="names such as q_proj", found=", ".join(options.targets)
         )
     for name in adapted:
         parent, _, leaf = name.rpartition(".")

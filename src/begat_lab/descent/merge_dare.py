@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from begat import InputError
 from begat_lab.descent.base import Child, Job, kind, same_shape
 
 
@@ -14,6 +15,10 @@ class Dare:
     """How much to drop."""
 
     drop: float = 0.7  # share of every difference
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop < 1:
+            raise InputError("share that a DARE merge drops", expected="0 or more, below 1", found=self.drop)
 
 
 @kind("merge-dare", "DARE merge of children of a base", parents=(3, 8), seeds=("chance_seed",), options=Dare)

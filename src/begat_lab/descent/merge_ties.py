@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from begat import InputError
 from begat_lab.descent.base import Child, Job, kind, same_shape
 
 
@@ -16,6 +17,10 @@ class Ties:
 
     density: float = 0.2  # share of each difference that stays, the largest
     scale: float = 1.0  # on the merged difference
+
+    def __post_init__(self) -> None:
+        if not 0 < self.density <= 1:
+            raise InputError("density of a TIES merge", expected="above 0, at most 1", found=self.density)
 
 
 @kind("merge-ties", "TIES merge of children of a base", parents=(3, 8), options=Ties)

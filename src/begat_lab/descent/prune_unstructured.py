@@ -16,12 +16,14 @@ class Sparse:
 
     share: float = 0.5  # of each matrix
 
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise InputError("share of weights to prune", expected="between 0 and 1", found=self.share)
+
 
 @kind("prune-unstructured", "smallest weights zeroed", options=Sparse)
 def prune_unstructured(job: Job) -> Child:
     """By magnitude within each matrix, to exactly the asked share; ties go by position."""
-    if not 0 < job.options.share < 1:
-        raise InputError("share of weights to prune", expected="between 0 and 1", found=job.options.share)
     model = job.parent()
     with torch.no_grad():
         for name, weight in model.named_parameters():
