@@ -14,7 +14,7 @@ import numpy as np
 
 from begat.types import F64
 from begat_lab.methods.base import METHODS, Compute, Method, Score, no_score
-from begat_lab.methods.model import ATTENTION, Model
+from begat_lab.methods.model import Model
 
 PENALTY = 0.5
 _PAPER = "GhostSpec, arXiv 2511.06390, abstract (reconstructed)"
@@ -25,8 +25,8 @@ def ghostspec(measure: str) -> Compute:
     """The method by "corr" or "mse"."""
 
     def compute(a: Model, b: Model, _rng: np.random.Generator) -> Score:
-        if not (a.has(ATTENTION) and b.has(ATTENTION)):
-            return no_score("needs Q, K, V and O in every layer")
+        if a.misfit or b.misfit:
+            return no_score(a.misfit or b.misfit)
         xs, ys = ([_spectra(m, i) for i in range(m.layers)] for m in (a, b))
         diff_LM = np.array([[_compare(x, y, "mse") for y in ys] for x in xs])
         pairs = align(diff_LM, PENALTY * float(np.median(diff_LM)))

@@ -3,7 +3,7 @@
 Enters: embeddings of shared tokens X and the attention and MLP weights of the last two layers.  Leaves: the ICS, in [-1, 1] (the paper prints 100 times it).
 Paper: "HuRef: HUman-REadable Fingerprint for Large Language Models", arXiv 2312.04828, section 4. Per layer, W stored [out, in]:
 
-    Ma = X Wqᵀ Wk Xᵀ        Mb = X Wvᵀ Woᵀ Xᵀ        Mf = X (Wgᵀ ∘ Wuᵀ) Wdᵀ Xᵀ
+    Ma = X Wqᵀ Wk Xᵀ        Mb = X Wvᵀ Woᵀ Xᵀ        Mf = X (Wgᵀ ∘ Wuᵀ) Wdᵀ Xᵀ   (X Wuᵀ Wdᵀ Xᵀ without a gate)
 
 each standardised; the ICS is the cosine of all of them together. Invariant under permutations of the residual stream and of MLP units and under
 changes of basis inside heads. Ma and Mb also under rotation of the residual stream, but Mf not where the MLP is gated: an elementwise product of
@@ -20,17 +20,20 @@ import numpy as np
 
 from begat.types import F64
 from begat_lab.methods.base import METHODS, Method, Score, no_score
-from begat_lab.methods.model import ATTENTION, MLP, Model, shared_tokens
+from begat_lab.methods.model import Model, shared_tokens
 
 TOKENS = 1024
 LAYERS = 2
+_MLP = ("mlp.up.weight", "mlp.down.weight")
 # S sampled shared tokens    D residual width    F MLP units
 
 
 def huref(a: Model, b: Model, rng: np.random.Generator) -> Score:
     """Cosine of the standardised invariant terms of the last two layers."""
-    if not all(m.has((*ATTENTION, *MLP)) and m.layers >= LAYERS for m in (a, b)):
-        return no_score(f"needs attention and gated MLP weights in at least {LAYERS} layers")
+    if not all(m.has(_MLP) and m.layers >= LAYERS for m in (a, b)):
+        return no_score(f"needs dense MLP weights in at least {LAYERS} layers")
+    if a.misfit or b.misfit:
+        return no_score(a.misfit or b.misfit)
     shared = shared_tokens(a, b)
     if isinstance(shared, str):
         return no_score(shared)
@@ -57,8 +60,10 @@ def _terms(m: Model, ids_S: np.ndarray) -> Iterator[F64]:
         )
         yield (x_SD @ q.T) @ (k @ x_SD.T)
         yield (x_SD @ v.T) @ (m.weight("attn.o.weight", layer).T @ x_SD.T)
-        gated_FD = m.weight("mlp.gate.weight", layer) * m.weight("mlp.up.weight", layer)
-        yield (x_SD @ gated_FD.T) @ (m.weight("mlp.down.weight", layer).T @ x_SD.T)
+        in_FD = m.weight("mlp.up.weight", layer)
+        if m.shape("mlp.gate.weight", layer):
+            in_FD = in_FD * m.weight("mlp.gate.weight", layer)
+        yield (x_SD @ in_FD.T) @ (m.weight("mlp.down.weight", layer).T @ x_SD.T)
 
 
 METHODS.add("huref")(

@@ -27,7 +27,9 @@ from begat_lab.methods.numbers import log_p_trace, minus_log10, polar
 
 def mdir(a: Model, b: Model, _rng: np.random.Generator) -> Score:
     """Bonferroni over the embedding's and the attention matrices' rotations."""
-    if not (a.has(ATTENTION) and b.has(ATTENTION)) or a.shapes(ATTENTION) != b.shapes(ATTENTION):
+    if a.misfit or b.misfit:
+        return no_score(a.misfit or b.misfit)
+    if a.shapes(ATTENTION) != b.shapes(ATTENTION):
         return no_score("needs attention weights of equal shapes")
     shared = shared_tokens(a, b)
     if isinstance(shared, str):

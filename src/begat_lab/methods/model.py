@@ -25,7 +25,6 @@ from begat_lab.methods.trace import Trace, run_trace
 # Shape suffixes: W_OD is a matrix [O, D].
 #   L layers    D residual width    V tokens    S shared tokens    N probe sentences    T positions    O any output axis
 ATTENTION = ("attn.q.weight", "attn.k.weight", "attn.v.weight", "attn.o.weight")
-MLP = ("mlp.gate.weight", "mlp.up.weight", "mlp.down.weight")
 
 
 class NotFiniteError(ValueError):
@@ -61,9 +60,10 @@ class Model:
 
     def weight(self, role: str, layer: int = -1) -> F64:
         """A tensor of the text tower, float64, [out, in]."""
-        return self._read(TensorKey("text", layer, role))
+        return self.read(TensorKey("text", layer, role))
 
-    def _read(self, key: TensorKey) -> F64:
+    def read(self, key: TensorKey) -> F64:
+        """Any canonical tensor, float64."""
         out = self.canonical.read(key).astype(np.float64)
         if not np.isfinite(out).all():
             raise NotFiniteError(f"{key} of {self.path.name} holds values that are not finite")
@@ -71,17 +71,39 @@ class Model:
 
     def per_query_head(self, role: str, layer: int) -> F64:
         """Key or value rows, each KV head repeated for the query heads it serves, so that rows pair with those of q (columns of o)."""
-        w_OD, g = self.weight(role, layer), self.canonical.geometry["text"]
-        if not g.heads or not g.kv_heads or g.heads == g.kv_heads:
-            return w_OD
-        w_KCD = w_OD.reshape(g.kv_heads, -1, w_OD.shape[1])
-        return np.repeat(w_KCD, g.heads // g.kv_heads, axis=0).reshape(-1, w_OD.shape[1])
+        w_OD, (kv_heads, times) = self.weight(role, layer), self._grouping
+        return np.repeat(w_OD.reshape(kv_heads, -1, w_OD.shape[1]), times, axis=0).reshape(-1, w_OD.shape[1])
+
+    @property
+    def _grouping(self) -> tuple[int, int]:
+        """KV heads, and how many query heads each serves; (1, 1) when that is unknown."""
+        g = self.canonical.geometry["text"]
+        return (g.kv_heads, g.heads // g.kv_heads) if g.heads and g.kv_heads else (1, 1)
+
+    @cached_property
+    def misfit(self) -> str:
+        """Why attention products in token space cannot be formed: Q, K, V or O is missing or does not fit; "" when all fit."""
+        if not self.has(ATTENTION):
+            return "needs Q, K, V and O in every layer"
+        kv_heads, times = self._grouping
+        table = self.shape("embed.tokens")
+        for layer in range(self.layers):
+            q, k, v, o = (self.shape(role, layer) or () for role in ATTENTION)
+            widths = {q[1], k[1], v[1], o[0]} | ({table[1]} if table else set())
+            if len(widths) > 1 or (k[0] * times, v[0] * times) != (q[0], o[1]) or k[0] % kv_heads or v[0] % kv_heads:
+                return f"layer {layer}: Q, K, V, O and the embedding do not fit one residual width and the known head counts"
+        return ""
+
+    @cached_property
+    def layer_matrices(self) -> Mapping[TensorKey, tuple[int, ...]]:
+        """Matrices of the text tower's layers by key, with their shapes."""
+        return {k: t.shape for k, t in self.canonical.tensors.items() if k.tower == "text" and k.layer >= 0 and len(t.shape) == 2}
 
     @cached_property
     def gains(self) -> Mapping[TensorKey, F64]:
         """Norm gains of the text tower by key."""
         keys = [k for k in sorted(self.canonical.tensors) if k.tower == "text" and k.role.endswith("norm.gain")]
-        return {k: self._read(k) for k in keys}
+        return {k: self.read(k) for k in keys}
 
     @cached_property
     def summaries(self) -> Summaries:

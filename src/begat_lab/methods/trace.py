@@ -41,7 +41,9 @@ def run_trace(folder: Path, probe_NT: I64) -> Trace | str:
         model = load_folder(folder).model
     except ImportError:
         return "needs a forward pass, and torch is not installed"
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
+    except KeyError as error:
+        return f"cannot run in the lab's dense model: config.json lacks {error}"
+    except (ValueError, OSError, RuntimeError) as error:
         return f"cannot run in the lab's dense model: {error}"
     if int(probe_NT.max()) >= model.config.vocab_size:
         return f"the probe names token {int(probe_NT.max())}, the model has {model.config.vocab_size}"

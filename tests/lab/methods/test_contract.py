@@ -37,6 +37,14 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
     pool = {name: opened(root / name.replace(" ", "-"), w) for name, w in models.items()}
     for key, size in {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3, "vocab_size": 150}.items():
         pool[key] = opened(root / key, weights(4, **{key: size}), **{key: size})
+    tables = {n: w for n, w in parent.items() if ".layers." not in n}
+    trunk = {n: w for n, w in parent.items() if ".layers." in n}
+    wide = trunk | {"model.embed_tokens.weight": np.ones((160, 32), np.float32), "model.norm.weight": parent["model.norm.weight"]}
+    halved = {n: w[:40] if n.endswith("q_proj.weight") else w for n, w in parent.items()}
+    attention_only = {n: w for n, w in parent.items() if ".mlp." not in n}
+    odd = {"tables": tables, "trunk": trunk, "other embedding width": wide, "odd heads": halved, "attention only": attention_only}
+    odd["one tensor"] = {"fc.weight": np.eye(5, dtype=np.float32)}
+    pool |= {name: opened(root / f"odd {i}", w) for i, (name, w) in enumerate(odd.items())}
     pool["one layer"] = opened(root / "one", weights(4, num_hidden_layers=1), num_hidden_layers=1)
     return pool
 
@@ -72,10 +80,11 @@ def test_it_is_deterministic_and_symmetric_where_it_says_so(name: str, pool: dic
         assert value(name, a, b) == pytest.approx(value(name, b, a), rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("other", ["hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size", "one layer", "zeros", "broken"])
+@pytest.mark.parametrize("other", ["hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size", "one layer", "zeros", "broken",
+                                   "tables", "trunk", "other embedding width", "odd heads", "attention only", "one tensor"])  # fmt: skip
 @pytest.mark.parametrize("name", NAMES)
 def test_what_cannot_be_compared_gets_a_reason(name: str, other: str, pool: dict[str, Model]) -> None:
-    for a, b in (("parent", other), (other, "parent")):
+    for a, b in (("parent", other), (other, "parent"), (other, other)):
         score = method(name).score(pool[a], pool[b])
         assert (score.value is None) == bool(score.reason)
         if other == "broken" and name != "begat-exact":
