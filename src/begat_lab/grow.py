@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import queue as queues
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -140,12 +141,12 @@ def _here(plan: _Plan, family: Family, watcher: Watcher) -> Iterator[tuple[str, 
 def _apart(plan: _Plan, family: Family, watcher: Watcher, jobs: int) -> Iterator[tuple[str, float, bool]]:
     """In worker processes, each member once its parents are finished; first those with the longest way to their last descendant."""
     context = get_context("spawn")
-    ticks = context.Queue()
+    ticks, stop = context.Queue(), context.Event()
     todo = {member.name: member for member in family.members}
     done: set[str] = set()
     ahead = _steps_ahead(family)
     running: dict[Future[tuple[float, bool]], str] = {}
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(plan, family, ticks)) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(plan, family, ticks, stop)) as pool:
         try:
             while todo or running:
                 ready = [name for name, member in todo.items() if done.issuperset(member.parents)]
@@ -159,6 +160,7 @@ def _apart(plan: _Plan, family: Family, watcher: Watcher, jobs: int) -> Iterator
                     done.add(name)
                     yield name, seconds, not made
         except BaseException:
+            stop.set()  # nobody waits hours for the other members to learn that one cannot be made
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     _drain(ticks, watcher)
@@ -167,10 +169,11 @@ def _apart(plan: _Plan, family: Family, watcher: Watcher, jobs: int) -> Iterator
 _worker: dict[str, Any] = {}  # what `_start_worker` leaves for `_work`, in a worker process only
 
 
-def _start_worker(plan: _Plan, family: Family, ticks: Any) -> None:
+def _start_worker(plan: _Plan, family: Family, ticks: Any, stop: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the main process, which stops the workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(plan.threads)
-    _worker.update(plan=plan, corpora=_corpora(plan, family), ticks=ticks)
+    _worker.update(plan=plan, corpora=_corpora(plan, family), ticks=ticks, stop=stop)
 
 
 def _end_with_parent() -> None:
@@ -182,19 +185,21 @@ def _end_with_parent() -> None:
 
 
 def _work(member: Member) -> tuple[float, bool]:
-    began, told = time.monotonic(), _Bundle(_worker["ticks"].put)
+    began, told = time.monotonic(), _Bundle(_worker["ticks"].put, _worker["stop"].is_set)
     made = grow_member(member, _worker["plan"], _worker["corpora"], told)
     told.flush()
     return time.monotonic() - began, made
 
 
 class _Bundle:
-    """A `Tick` that passes on 50 steps at a time, so that the queue costs nothing."""
+    """A `Tick` that passes on 50 steps at a time, so that the queue costs nothing, and ends the member when all is to stop."""
 
-    def __init__(self, put: Tick) -> None:
-        self._put, self._steps = put, 0
+    def __init__(self, put: Tick, stopped: Callable[[], bool]) -> None:
+        self._put, self._stopped, self._steps = put, stopped, 0
 
     def __call__(self, steps: int) -> None:
+        if self._stopped():
+            raise KeyboardInterrupt
         self._steps += steps
         if self._steps >= 50:
             self.flush()

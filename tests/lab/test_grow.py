@@ -162,6 +162,16 @@ def test_the_command_survives_a_kill(tmp_path):
     assert not (out / GROWING).exists()
 
 
+def test_an_error_does_not_wait_for_the_others(tmp_path):
+    slow = '[[member]]\nname = "slow"\nkind = "scratch"\ninitial_seed = 2\nwindow_seed = 1\ntraining = { steps = 10000000 }\n'
+    bad = '[[member]]\nname = "bad"\nkind = "prune-depth"\nparents = ["parent"]\noptions = { layers = [0, 7] }\n'
+    (tmp_path / "bad.toml").write_text(SMALL + slow + bad)
+    process = run("grow", tmp_path / "bad.toml", "-o", tmp_path / "out", "-j", "2")
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert stderr.splitlines()[-1].startswith("begat-lab: error: member 'bad': ")
+
+
 def test_the_command_says_what_is_wrong_on_one_line(tmp_path):
     (tmp_path / "bad.toml").write_text("colour = 1\n")
     process = run("grow", tmp_path / "bad.toml", "-o", tmp_path / "out")

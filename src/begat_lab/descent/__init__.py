@@ -25,6 +25,7 @@ from begat_lab.descent import (  # noqa: F401
     prune_width,
     scratch,
     stitched,
+    upcycled,
     vocabulary,
 )
 from begat_lab.descent.base import DEPENDENT, INDEPENDENT, KINDS, SEEDS, Child, Job, Kind, kind
