@@ -25,6 +25,7 @@ from begat_lab.descent import (  # noqa: F401
     prune_width,
     scratch,
     stitched,
+    tower,
     upcycled,
     vocabulary,
 )
