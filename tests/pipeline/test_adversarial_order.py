@@ -75,8 +75,11 @@ def test_removed_layers_are_not_said_to_be_replaced(tmp_path: Path) -> None:
     for i in (2, 3, 4):
         child = {n.replace(f"layers.{i}.", f"layers.{i - 1}."): w for n, w in child.items()}
     v = begat.compare(write(tmp_path / "a", PARENT, CONFIG), write(tmp_path / "b", child, CONFIG | {"num_hidden_layers": 4}))
-    assert v.verdict == "partly-derived"
+    assert v.verdict == RELATED
     assert any("A has 5 layers and B 4" in c for c in v.caveats)
+    status = {p.layer: p.status for p in v.parts if p.layer >= 0}
+    assert status[0] == "dependent"
+    assert {status[i] for i in (1, 2, 3)} == {"undetermined"}  # moved, not replaced
 
 
 def test_constants_are_no_copy(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import Tensors, llama, noisy, write
 
 import begat
 from begat.canon.resolve import resolve
@@ -14,6 +13,7 @@ from begat.pipeline import exact
 from begat.pipeline.exact import run_axes
 from begat.signals.kinship import SIGNS, alike, independent, signs, sketch
 from begat.source import open_checkpoint
+from builders import Tensors, llama, noisy, write
 
 LAYERS, WIDTH, FFN = 12, 48, 64
 CONFIG = {

@@ -11,6 +11,7 @@ module between any two layers (indices 0, 2, 4 and nothing at 1 and 3).
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
@@ -77,5 +78,5 @@ def _widths_differ(chain: list[CanonTensor]) -> bool:
 
 def _spaced(indices: list[int], named: Set[int]) -> bool:
     """Between any two layers lies an index, and none of these has tensors."""
-    steps = zip(indices, indices[1:], strict=False)
+    steps = itertools.pairwise(indices)
     return all(b - a >= 2 and not named & set(range(a + 1, b)) for a, b in steps)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _compare(
     same = equality(ma, mb, cells, seed, mode == "full", progress)
     if not adapter:
         _require_something(ma, mb, exact, same)
-    parts = find_parts(exact.axes, cells, POLICY)
+    parts = find_parts(exact.axes, cells, POLICY, _moved(ma, mb))
     power = _power(exact.axes)
     beside = published_statistics(ma, mb, published) if cells else ()
     facts = _facts(ma, mb, exact, same, parts, power, adapter)
@@ -126,6 +127,12 @@ def _compare(
         seconds=time.perf_counter() - start,
         replay=_replay(ca, cb, seed, map, nonce, published, base, exact),
     )
+
+
+def _moved(a: Canonical, b: Canonical) -> frozenset[str]:
+    """Towers of unequal depth."""
+    depth = [Counter(t for t, _ in {(k.tower, k.layer) for k in m.tensors if k.layer >= 0}) for m in (a, b)]
+    return frozenset(t for t in depth[0] if depth[0][t] != depth[1].get(t, depth[0][t]))
 
 
 def _open_two(a: str | Path | Checkpoint, b: str | Path | Checkpoint, base: str | Path | None) -> tuple[Checkpoint, Checkpoint]:

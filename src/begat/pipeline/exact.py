@@ -89,7 +89,7 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
     """Sample every axis common to A and B; see the module."""
     total = a.checkpoint.nbytes + b.checkpoint.nbytes
     budget = max(BUDGET_FLOOR, int(BUDGET_SHARE * total))
-    states = [_plan_axis(a, b, axis, seed) for _, axis in AXES.items()]
+    states = [_plan_axis(a, b, axis, seed, budget) for _, axis in AXES.items()]
     _thin(states, budget)
     if progress:
         progress.start("order tests", sum(len(s.rounds[0]) for s in states if s.rounds))
@@ -127,30 +127,38 @@ def _combined(states: Sequence[_AxisState]) -> float:
     return log_e_combined([s.log_e() for s in states if s.tests]) / LN10
 
 
-def _plan_axis(a: Canonical, b: Canonical, axis: Axis, seed: int) -> _AxisState:
+def _plan_axis(a: Canonical, b: Canonical, axis: Axis, seed: int, budget: int) -> _AxisState:
     sites = list(axis.sites(a, b))
     if not sites:
         return _AxisState(axis, [], _why_not(a, b, axis))
-    rounds: list[list[Plan]] = [[] for _ in range(ROUNDS)]
-    for site in _some_per_layer(axis, sites, seed):
+
+    def plans_of(site: Site) -> list[Plan]:
         rng = generator(seed, "units", site.units)  # one for all sites of a size: copies can be seen, alternatives agree
-        tests = 1 if axis.combine == "alternatives" or axis.per_layer == 1 else ROUNDS
-        for number, plan in enumerate(plan_site(a, b, site, axis.units, tests, rng)):
+        return plan_site(a, b, site, axis.units, 1 if axis.combine == "alternatives" else ROUNDS, rng)
+
+    rounds: list[list[Plan]] = [[] for _ in range(ROUNDS)]
+    for site in _some_per_layer(axis, sites, plans_of(sites[0]), seed, budget):
+        for number, plan in enumerate(plans_of(site)):
             rounds[number].append(plan)
     while rounds and not rounds[-1]:
         rounds.pop()
     return _AxisState(axis, rounds, None if rounds else "stored quantisation blocks are too small to sample inside one")
 
 
-def _some_per_layer(axis: Axis, sites: list[Site], seed: int) -> list[Site]:
-    if not axis.per_layer:
-        return sites
+def _some_per_layer(axis: Axis, sites: list[Site], first: list[Plan], seed: int, budget: int) -> list[Site]:
+    """All sites, or of an axis with many per layer (experts, heads) as many as a fifth of the budget pays for.
+
+    At least `axis.per_layer` of each layer are kept, others in other layers.
+    """
     by_layer: dict[tuple[str, int], list[Site]] = defaultdict(list)
     for site in sites:
         by_layer[site.tower, site.layer].append(site)
+    if not axis.per_layer or not first:
+        return sites
+    keep = max(axis.per_layer, budget // 5 // max(1, first[0].cost) // len(by_layer))
     chosen = []
-    for (tower, _), group in by_layer.items():
-        pick = generator(seed, axis.name, "sites", tower, len(group)).permutation(len(group))[: axis.per_layer]
+    for (tower, layer), group in by_layer.items():
+        pick = generator(seed, axis.name, "sites", tower, layer).permutation(len(group))[:keep]
         chosen += [group[i] for i in sorted(pick)]
     return chosen
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,8 +20,13 @@ from begat.verdict.policy import Policy
 _LAYER_AXES = ("mlp-units", "expert-units", "experts", "kv-heads", "value-dims", "latent-dims", "chain-units")
 
 
-def find_parts(axes: Sequence[AxisResult], cells: Sequence[MapCell], policy: Policy) -> tuple[PartResult, ...]:
-    """One part per layer of each tower, and one for each tower's embedding."""
+def find_parts(
+    axes: Sequence[AxisResult], cells: Sequence[MapCell], policy: Policy, moved: frozenset[str] = frozenset()
+) -> tuple[PartResult, ...]:
+    """One part per layer of each tower (two where only some of its experts are dependent), and one for each tower's embedding.
+
+    moved: towers of unequal depth. Their layers may have moved, so that a layer without hits at its own index says nothing.
+    """
     tests: dict[tuple[str, int], list[OrderTest]] = defaultdict(list)
     for axis in axes:
         for t in axis.tests:
@@ -31,7 +37,12 @@ def find_parts(axes: Sequence[AxisResult], cells: Sequence[MapCell], policy: Pol
         by_layer[c.tower, c.layer].append(c)
     layers = sorted(set(tests) | {k for k in by_layer if k[1] >= 0})
     needed = policy.part_log10_e + math.log10(max(len(layers), 1))
-    parts = [_layer(tower, layer, tests[tower, layer], by_layer[tower, layer], needed, policy) for tower, layer in layers]
+    parts: list[PartResult] = []
+    for tower, layer in layers:
+        part = _layer(tower, layer, tests[tower, layer], by_layer[tower, layer], needed, policy)
+        if part.status == "no-evidence" and tower in moved:
+            part = replace(part, status="undetermined", why="the models differ in depth: its counterpart may be another layer")
+        parts += _experts(part, tests[tower, layer], needed) or [part]
     residual = next((a for a in axes if a.axis == "residual"), None)
     towers = sorted({t.tower for t in residual.tests}) if residual else []
     for tower in towers:
@@ -64,6 +75,29 @@ def _layer(tower: str, layer: int, tests: list[OrderTest], cells: list[MapCell],
     if sampled < policy.part_units or log10_e > 1.0:
         return PartResult(name, tower, layer, "undetermined", log10_e, hits, sampled, cosine, "too little to say")
     return PartResult(name, tower, layer, "no-evidence", log10_e, hits, sampled, cosine, "units match no better than chance")
+
+
+def _experts(part: PartResult, tests: list[OrderTest], needed: float) -> list[PartResult]:
+    """The sampled experts of a layer in two parts, when some are dependent and others match no better than chance."""
+    found: dict[str, list[OrderTest]] = {"dependent": [], "no-evidence": []}
+    for t in tests:
+        if t.axis == "expert-units":
+            log10_e = log_e_single(t.hits, t.m) / LN10
+            if log10_e >= needed:
+                found["dependent"].append(t)
+            elif log10_e <= 0 and t.m >= 16:
+                found["no-evidence"].append(t)
+    if part.status == "not-tested" or not all(found.values()):
+        return []
+    out = []
+    for status, group in found.items():
+        numbers = ", ".join(str(e) for e in sorted({t.expert for t in group}))
+        log10_e = sum(log_e_single(t.hits, t.m) for t in group) / LN10
+        hits, sampled = sum(t.hits for t in group), sum(t.m for t in group)
+        why = f"of the sampled experts: {numbers}"
+        name = f"{'inherited' if status == 'dependent' else 'other'} experts of {part.part}"
+        out.append(PartResult(name, part.tower, part.layer, status, log10_e, hits, sampled, None, why))
+    return out
 
 
 def _embedding(tower: str, tests: list[OrderTest], cells: list[MapCell], needed: float, policy: Policy) -> list[PartResult]:

@@ -96,7 +96,7 @@ def _block_along(model: Canonical, view: View) -> int:
     n = t.shape[0] if view.take == "rows" else t.shape[-1]
     block = 1
     if view.take != "elements" and not along_rows:
-        block = max(block, DTYPES[entry.dtype].grid)
+        block = max(block, DTYPES[entry.dtype].alike)
     if entry.scaling is not None and view.take != "elements":
         block = max(block, entry.scaling.block[0 if along_rows else 1])
     return 1 if block >= n else block

@@ -22,7 +22,7 @@ class DType:
 
     mantissa: explicit mantissa bits of a float type, None for integers and block types; `tiny`: log2 of its smallest
     subnormal; `grid` is the length of the runs of a row that share one quantisation scale (1 = no grid beyond the float's
-    own rounding).
+    own rounding); `alike` the length of the aligned runs whose positions a quantiser treats alike (a codebook's groups).
     """
 
     name: str
@@ -31,6 +31,7 @@ class DType:
     mantissa: int | None = None
     grid: int = 1
     tiny: int = -1074
+    alike: int = 1
 
     def row_bytes(self, cols: int) -> int:
         """Bytes of a row of `cols` values; raises ValueError when cols is no multiple of the block."""
@@ -120,13 +121,12 @@ def register_block_types() -> None:
     try:
         from gguf import GGML_QUANT_SIZES, quants
     except ImportError:
-        raise MissingExtraError(
-            "GGUF quantised weights need the gguf library", fix="pip install 'begat[gguf]'"
-        ) from None
+        raise MissingExtraError("GGUF quantised weights need the gguf library", fix="pip install 'begat[gguf]'") from None
     for kind, (block, block_bytes) in GGML_QUANT_SIZES.items():
         if kind.name in DTYPES or kind not in quants._type_traits:
             continue
-        DTYPES[kind.name] = DType(kind.name, block, block_bytes, None, _GRID.get(kind.name, 32))
+        grid = _GRID.get(kind.name, 32)
+        DTYPES[kind.name] = DType(kind.name, block, block_bytes, None, grid, alike=_CODEBOOK.get(kind.name, grid))
         _BLOCK_DECODERS[kind.name] = _gguf_decoder(kind, block, block_bytes)
 
 
@@ -148,3 +148,5 @@ def _gguf_decoder(kind: object, block: int, block_bytes: int) -> Callable[[U8], 
 _GRID = {
     "Q2_K": 16, "Q3_K": 16, "Q6_K": 16, "IQ2_XS": 16, "IQ2_S": 16, "IQ1_M": 8, "TQ1_0": 256, "TQ2_0": 256, "NVFP4": 16,
 }  # fmt: skip
+#: these code eight values at once from a codebook, so only positions within eight are treated alike
+_CODEBOOK = {"IQ1_S": 8, "IQ1_M": 8, "IQ2_XXS": 8, "IQ2_XS": 8, "IQ2_S": 8, "IQ3_XXS": 8, "IQ3_S": 8}

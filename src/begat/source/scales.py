@@ -28,9 +28,7 @@ _BESIDE = {
 }
 
 
-def attach_scales(
-    entries: dict[str, TensorEntry], reader: FileReader
-) -> tuple[dict[str, TensorEntry], list[tuple[str, str]]]:
+def attach_scales(entries: dict[str, TensorEntry], reader: FileReader) -> tuple[dict[str, TensorEntry], list[tuple[str, str]]]:
     """Attach every scale tensor to the tensor it scales; returns the entries without them and what was skipped.
 
     Raises InputError when a scale or zero point does not fit its tensor.

@@ -26,6 +26,6 @@ AXES.add("expert-units")(
         "units inside experts",
         "As for MLP units, inside each routed expert: its hidden units are drawn alike and trained alike, independently of other experts.",
         _sites,
-        per_layer=2,
+        per_layer=4,
     )
 )
