@@ -26,7 +26,7 @@ from children import dequantised, requantised
 from fetch import ani_member, fetch_all
 
 HERE = Path(__file__).parent
-RELATED = {"derived-or-shared-initialisation"}
+RELATED = {"derived", "derived-or-shared-initialisation"}
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def table(rows: list[dict]) -> str:
     for r in shown:
         lines.append(_line(r))
     for cluster in ("ANI 1x → 1ccx", "ANI within"):
-        for expected in (["derived-or-shared-initialisation"], ["no-evidence"]):
+        for expected in (sorted(RELATED), ["no-evidence"]):
             group = [r for r in rows if r["cluster"] == cluster and r["expected"] == expected]
             if group:
                 lines.append(_group_line(cluster, group))

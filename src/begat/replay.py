@@ -65,7 +65,7 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, s
     out: list[tuple[str, str, str]] = []
     for side, name in itertools.product(("a", "b"), ("header_digest", "sample_digest")):
         _walk(f"replay.{side}.{name}", then["replay"][side].get(name), now["replay"][side][name], out)
-    for name in ("version", "verdict", "log10_e", "log10_p", "direction", "kind", "axes", "parts", "map", "equality"):
+    for name in ("version", "verdict", "log10_e", "log10_p", "direction", "kind", "axes", "parts", "map", "equality", "trained"):
         _walk(name, then.get(name), now[name], out)
     return out
 

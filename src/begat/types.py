@@ -192,6 +192,7 @@ class Verdict:
         axes: one `AxisResult` per symmetric axis.
         parts: one `PartResult` per layer or component.
         cells: the same-index inheritance map.
+        trained: is what training added shared, or only the initial weights? None when no dependence was found.
         beside: published statistics shown beside the verdict; they never move it.
         power: what would have been seen, in words and numbers.
         accounting: per model, how every tensor was used.
@@ -212,6 +213,7 @@ class Verdict:
     cells: tuple[MapCell, ...]
     map_mode: str
     equality: EqualityResult | None
+    trained: TrainedState | None
     beside: tuple[SideResult, ...]
     power: PowerStatement | None
     accounting: tuple[Accounting, Accounting] | None
@@ -294,7 +296,8 @@ class MapCell:
     """Same-index agreement of one tensor in A and B: `r2` is the share of B's variance A explains.
 
     cosine in [-1, 1] (vectors are centred first); r2 = cosine²; slope = <A,B>/<A,A>;
-    change = |B - A| / |A|; identical: every compared value is equal; n: values compared of total.
+    change = |B - A| / |A|; rms_a, rms_b: root mean squares (vectors about their mean); identical: every compared value is equal;
+    n: values compared of total.
     """
 
     tower: str
@@ -305,9 +308,39 @@ class MapCell:
     r2: float
     slope: float
     change: float
+    rms_a: float
+    rms_b: float
     identical: bool
     n: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedState:
+    """How much of what training added to the one model is found in the other (`begat.signals.trained`).
+
+    Attributes:
+        state: "trained" (more than twins of one initialisation share), "initial" (no more than they do) or "unknown".
+        why: that, in words.
+        share: shared part of the change from the initial weights, of the model that changed less; None when not computable.
+        gains: centred correlation of norm gains, pooled; None when there are none that vary.
+        energy_a, energy_b: mean square of the weights over that of their initial values; None without a stated initial deviation.
+        initial_sd: `initializer_range`, when both configs state it and agree.
+        cells: tensors it was computed from.
+        twins: how many twins of the bank it was compared with; twin_share, twin_gains: the most that any of them shares.
+    """
+
+    state: str
+    why: str
+    share: float | None
+    gains: float | None
+    energy_a: float | None
+    energy_b: float | None
+    initial_sd: float | None
+    cells: int
+    twins: int
+    twin_share: float
+    twin_gains: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,13 @@ from begat.types import (
     PartResult,
     PowerStatement,
     SideResult,
+    TrainedState,
     Verdict,
 )
 from begat.verdict import VERDICTS
 from report.verdicts import derived, hostile, partly
 
-PARTS = (Accounting, AxisResult, EqualityResult, MapCell, OrderTest, PartResult, PowerStatement, SideResult)
+PARTS = (Accounting, AxisResult, EqualityResult, MapCell, OrderTest, PartResult, PowerStatement, SideResult, TrainedState)
 
 
 def _fields(cls: type) -> set[str]:

@@ -16,6 +16,7 @@ from begat.types import (
     PartResult,
     PowerStatement,
     SideResult,
+    TrainedState,
     Verdict,
 )
 
@@ -102,7 +103,7 @@ def absent(name: str, reason: str) -> AxisResult:
 def cell(tower: str, layer: int, role: str, cosine: float, expert: int = -1, identical: bool = False) -> MapCell:
     cosine = 1.0 if identical else cosine
     change = 0.0 if identical else (2 - 2 * cosine) ** 0.5
-    return MapCell(tower, layer, role, expert, cosine, cosine * cosine, round(cosine, 4), change, identical, 16384, 4 << 20)
+    return MapCell(tower, layer, role, expert, cosine, cosine * cosine, round(cosine, 4), change, 0.02, 0.021, identical, 16384, 4 << 20)
 
 
 def cells_of(
@@ -165,6 +166,7 @@ def verdict_of(name: str, sentence: str, axes: tuple[AxisResult, ...], **changes
         "cells": (),
         "map_mode": "sampled",
         "equality": None,
+        "trained": None,
         "beside": BESIDE,
         "power": None,
         "accounting": (account(a), account(b, header_digest="a7" * 32)),
@@ -223,17 +225,57 @@ def derived() -> Verdict:
         *MISSING,
     )
     return verdict_of(
-        "derived-or-shared-initialisation",
-        "“meadow-1b” and “heron-1b-chat” were not made independently: 1,920 of 1,920 sampled units sit at the same index, "
-        "where chance explains "
-        "about 49 (probability below 10^-1820). One was made from the other, or both from a common ancestor or the same "
-        "initial weights.",
+        "derived",
+        "“meadow-1b” and “heron-1b-chat” share trained weights: 1,920 of 1,920 sampled units sit at the same index, where chance "
+        "explains about 49 (probability below 10^-1820), and they share 98% of what training added to the one that changed less; "
+        "models grown apart from the same initial weights share at most 64%. One was made from the other, or both from a "
+        "common trained ancestor.",
         axes,
         parts=(*(part(i, "dependent", 104, 104, 0.97 - 0.004 * i) for i in layers), part(-1, "dependent", 231, 256, 0.995)),
         cells=tuple(cells_of(layers, lambda i, r: 0.998 - 0.004 * i - rng.random() * (0.12 if "mlp" in r and i > 9 else 0.02))),
         power=power(),
-        caveats=(TWINS, ASSUMED),
+        caveats=(ASSUMED,),
+        trained=TrainedState(
+            "trained",
+            "more of what training added is shared than twins of one initialisation share",
+            0.984,
+            0.97,
+            2.31,
+            2.46,
+            0.02,
+            112,
+            120,
+            0.642,
+            0.541,
+        ),
         equality=EqualityResult("different", False, 4_718_592, 0.0, "", "", ()),
+    )
+
+
+def twins() -> Verdict:
+    """Two models grown apart from the same initial weights."""
+    layers = range(16)
+    return verdict_of(
+        "shared-initialisation",
+        "“meadow-1b” and “heron-1b” started from the same initial weights and were trained apart: 1,010 of 1,024 sampled units sit at "
+        "the same index, where chance explains about 16 (probability below 10^-900), but they share only 21% of what training added, "
+        "no more than such twins do.",
+        (axis_of(order_tests("mlp-units", layers, 64, lambda i: 63 + i % 2)), *MISSING),
+        parts=tuple(part(i, "dependent", 63, 64, 0.55) for i in layers),
+        cells=tuple(cells_of(layers, lambda i, r: 0.6 - 0.01 * i)),
+        trained=TrainedState(
+            "initial",
+            "no more of what training added is shared than twins of one initialisation share",
+            0.21,
+            0.4,
+            2.31,
+            2.2,
+            0.02,
+            112,
+            120,
+            0.642,
+            0.541,
+        ),
     )
 
 
@@ -552,6 +594,7 @@ def hostile() -> Verdict:
         cells=(cell(EVIL, 0, "mlp.up.weight", 0.5), cell(EVIL, -1, EVIL, 0.5), cell(EVIL, 1, EVIL, -0.2)),
         map_mode="full",
         equality=EqualityResult("on-grid", False, 10, 0.999, EVIL, "B", (EVIL,)),
+        trained=TrainedState("unknown", EVIL, None, None, None, None, None, 0, 1, 0.6, 0.5),
         beside=(SideResult(EVIL, EVIL, 0.5, EVIL, EVIL), SideResult(EVIL, EVIL, None, EVIL, EVIL, EVIL)),
         power=PowerStatement("mlp-units", None, 0.99, 6.0, EVIL),
         accounting=(evil, evil),
@@ -562,5 +605,5 @@ def hostile() -> Verdict:
 
 VERDICTS: dict[str, Callable[[], Verdict]] = {
     f.__name__: f
-    for f in (derived, no_evidence, partly, identical, reencoded, cannot_test, too_small, mixture, towers, chains, hostile)
+    for f in (derived, twins, no_evidence, partly, identical, reencoded, cannot_test, too_small, mixture, towers, chains, hostile)
 }

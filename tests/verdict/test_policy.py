@@ -23,6 +23,7 @@ def facts(**changes: object) -> Facts:
         "dependence": False,
         "mixed": False,
         "reachable": True,
+        "trained": "unknown",
         "words": WORDS,
     }
     return Facts(**(base | changes))  # type: ignore[arg-type]
@@ -36,7 +37,11 @@ def facts(**changes: object) -> Facts:
         ({"equality": "on-grid", "coarser": "B", "dependence": True}, "re-encoded"),
         ({"tested": False}, "cannot-test"),
         ({"dependence": True}, "derived-or-shared-initialisation"),
+        ({"dependence": True, "trained": "trained"}, "derived"),
+        ({"dependence": True, "trained": "initial"}, "shared-initialisation"),
+        ({"trained": "trained"}, "no-evidence"),
         ({"dependence": True, "mixed": True}, "partly-derived"),
+        ({"dependence": True, "mixed": True, "trained": "trained"}, "partly-derived"),
         ({"dependence": False, "mixed": True}, "no-evidence"),
         ({"dependence": False, "reachable": False}, "cannot-test"),
         ({}, "no-evidence"),

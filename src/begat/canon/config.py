@@ -75,6 +75,15 @@ def numbers(config: Mapping[str, Any], tower: str) -> Numbers:
     return Numbers()
 
 
+def initial_sd(config: Mapping[str, Any], tower: str) -> float | None:
+    """Standard deviation of the initial weights as the config states it (`initializer_range`), None where it says nothing usable."""
+    for path in _NESTED.get(tower, ()):
+        value = (_at(config, path) or {}).get("initializer_range")
+        if isinstance(value, int | float) and not isinstance(value, bool) and 1e-6 < value < 10:
+            return float(value)
+    return None
+
+
 def _at(config: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any] | None:
     here: Any = config
     for word in path:

@@ -13,9 +13,9 @@ from begat.types import Progress, Verdict
 
 #: member → what its comparison with the parent must say, and the truth in words
 MEMBERS = {
-    "fine-tune": ("derived-or-shared-initialisation", "made from the parent, trained on"),
+    "fine-tune": ("derived", "made from the parent, trained on"),
     "four-bit": ("re-encoded", "the parent, rounded to 4 bits"),
-    "twin": ("derived-or-shared-initialisation", "same initial weights, never saw the parent"),
+    "twin": ("shared-initialisation", "same initial weights, never saw the parent"),
     "stranger": ("no-evidence", "same shape, data and recipe, other seed"),
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +20,21 @@ from begat.errors import InputError, printable
 from begat.pipeline.beside import published_statistics
 from begat.pipeline.equality import equality
 from begat.pipeline.exact import ExactResult, run_axes
+from begat.pipeline.facts import gather_facts, power_statement, trained_state
 from begat.pipeline.inherit import common_keys, full_map, sampled_map
 from begat.pipeline.parts import find_parts
 from begat.pipeline.sampling import PUBLIC_SEED, seed_of
-from begat.pipeline.words import caveats, example_tensor, labels, power_of_ten, ranges, shape_words, why_not
+from begat.pipeline.words import caveats, example_tensor, shape_words
 from begat.source import open_checkpoint
-from begat.stats.order import LN10, max_log_e
-from begat.stats.power import detectable_cosine
 from begat.types import (
     Accounting,
-    AxisResult,
     Checkpoint,
     EqualityResult,
     MapCell,
-    PartResult,
-    PowerStatement,
     Progress,
     Verdict,
 )
-from begat.verdict import POLICY, Facts, judge
+from begat.verdict import POLICY, judge
 
 #: checkpoints up to this size together get a full map without being asked for one
 SMALL = 64 << 20
@@ -99,9 +94,10 @@ def _compare(
     if not adapter:
         _require_something(ma, mb, exact, same)
     parts = find_parts(exact.axes, cells, POLICY, _moved(ma, mb))
-    power = _power(exact.axes)
+    power = power_statement(exact.axes)
     beside = published_statistics(ma, mb, published) if cells else ()
-    facts = _facts(ma, mb, exact, same, parts, power, adapter)
+    trained = trained_state(ma, mb, exact, parts, cells)
+    facts = gather_facts(ma, mb, exact, same, parts, power, trained, adapter)
     judgement = judge(facts)
     return Verdict(
         verdict=judgement.verdict,
@@ -118,6 +114,7 @@ def _compare(
         cells=cells if mode != "none" else (),
         map_mode=mode,
         equality=same,
+        trained=trained,
         beside=beside,
         power=power,
         accounting=(_accounting(ma, mb), _accounting(mb, ma)),
@@ -177,54 +174,6 @@ def _require_something(a: Canonical, b: Canonical, exact: ExactResult, same: Equ
 
 def _shared_widths(a: Canonical, b: Canonical) -> bool:
     return any(t in b.geometry and g.width == b.geometry[t].width for t, g in a.geometry.items())
-
-
-def _facts(
-    ma: Canonical, mb: Canonical, exact: ExactResult, same: EqualityResult | None, parts: Sequence[PartResult],
-    power: PowerStatement | None, adapter: str,
-) -> Facts:  # fmt: skip
-    tested = exact.log10_e is not None
-    best = max((max_log_e([t.m for t in x.tests]) / LN10 for x in exact.axes if x.tests), default=0.0)
-    reachable = best >= POLICY.dependence_log10_e
-    dependent = [p.part for p in parts if p.status == "dependent"]
-    without = [p.part for p in parts if p.status == "no-evidence"]
-    hits, sampled = (sum(getattr(x, n) for x in exact.axes) for n in ("hits", "sampled"))
-    why = adapter or ("" if reachable else why_not(exact))
-    words = {
-        "a": f"“{labels(ma, mb)[0]}”", "b": f"“{labels(ma, mb)[1]}”", "hits": f"{hits:,}", "sampled": f"{sampled:,}",
-        "expected": f"{sum(x.expected for x in exact.axes):,.0f}", "p": power_of_ten(exact.log10_p),
-        "compared": f"{same.compared:,}" if same else "", "share": f"{same.share:.2%}" if same else "",
-        "grid": same.grid if same else "", "dependent": ranges(dependent) or "the residual stream", "independent": ranges(without),
-        "show": "shows" if len(without) == 1 else "show", "power": power.sentence if power else "", "why": why,
-    }  # fmt: skip
-    return Facts(
-        equality=same.relation if same else "unknown",
-        coarser=same.coarser if same else "",
-        tested=tested,
-        dependence=tested and exact.log10_e is not None and exact.log10_e >= POLICY.dependence_log10_e,
-        mixed=bool(without) and bool(dependent or tested),
-        reachable=reachable,
-        words=words,
-    )
-
-
-def _power(axes: Sequence[AxisResult]) -> PowerStatement | None:
-    """Power of the axis that would have seen the least similarity."""
-    best: PowerStatement | None = None
-    for x in axes:
-        tests = [(t.m, t.noise_sd) for t in x.tests if t.m >= 8 and t.noise_sd > 0]
-        if not tests:
-            continue
-        if x.axis == "residual":  # alternatives on one permutation: one of them
-            tests = tests[:1]
-        cosine = detectable_cosine(tests, POLICY.dependence_log10_e, POLICY.power)
-        if cosine is not None and (best is None or best.cosine is None or cosine < best.cosine):
-            sentence = (
-                f"Had the {x.title} of one kept a mean cosine of {cosine:.2f} or more with the other's, in the same order, this would have been "
-                f"seen with probability {POLICY.power:.2f}."
-            )
-            best = PowerStatement(x.axis, cosine, POLICY.power, POLICY.dependence_log10_e, sentence)
-    return best
 
 
 def _accounting(model: Canonical, other: Canonical) -> Accounting:

@@ -79,7 +79,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_clean,
     )
-    env.filters.update(ratio=words.ratio, count=words.count, size=words.size, minus=_minus)
+    env.filters.update(ratio=words.ratio, count=words.count, size=words.size, minus=_minus, trained_lines=words.trained_lines)
     return env
 
 

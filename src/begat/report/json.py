@@ -18,7 +18,7 @@ from typing import Any
 from begat.types import Verdict
 
 SCHEMA_VERSION = 1
-_WIDTH = 260
+_WIDTH = 320
 _RENAMED = ("cells", "map_mode", "accounting")
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from begat.errors import printable
 from begat.report import words
 from begat.report.layout import RoleRow, not_run, part_rows, role_rows, strips
-from begat.types import Accounting, Verdict
+from begat.types import Accounting, TrainedState, Verdict
 
 _BOLD, _DIM, _BLUE, _YELLOW, _CYAN = "1", "2", "1;34", "1;33", "1;36"
 _TONE = {"apart": _YELLOW, "open": _CYAN, "part": _BLUE, "shared": _BLUE}
@@ -44,6 +44,8 @@ def render_text(verdict: Verdict, width: int = 80, color: bool = False) -> str:
     page.map(v)
     if v.equality is not None and v.equality.relation != "different":
         page.equality(v)
+    if v.trained is not None:
+        page.trained(v.trained)
     page.beside(v)
     page.power(v)
     page.read(v)
@@ -151,6 +153,12 @@ class _Page:
         scope = "every stored value" if e.complete else "sampled rows"
         grid = f"; grid: {e.grid}" if e.grid else ""
         self.wrap(f"{e.relation}: {100 * e.share:.2f} % of {e.compared:,} compared values agree ({scope}){grid}")
+
+    def trained(self, t: TrainedState) -> None:
+        """Descended, or only grown from the same initial weights."""
+        self.heading("Trained state", "is what training added shared, or only the initial weights?")
+        for line in words.trained_lines(t):
+            self.wrap(line, "  ", "    ")
 
     def beside(self, v: Verdict) -> None:
         """Published statistics, set apart."""

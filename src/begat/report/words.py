@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from begat.errors import printable
+from begat.types import TrainedState
 
 #: verdict → how it is said on a badge
 BADGES = {
@@ -80,6 +81,10 @@ def powers(text: str) -> tuple[Power, ...]:
     return tuple(Power("10", piece) if i % 2 else Power(piece) for i, piece in enumerate(pieces))
 
 
+#: what `TrainedState.state` means
+STATES = {"trained": "Trained weights are shared", "initial": "Only initial weights are shared", "unknown": "Undetermined"}
+
+
 def log10_words(log10: float | None) -> str:
     """log10 of an e-value with one decimal, rounded down."""
     return "–" if log10 is None else f"{math.floor(log10 * 10 + 1e-9) / 10 + 0.0:,.1f}"
@@ -104,6 +109,26 @@ def size(n: int) -> str:
     while value >= 999.5 and len(units) > 1:
         value, units = value / 1000, units[1:]
     return f"{value:.0f} {units[0]}" if units[0] == "B" or value >= 100 else f"{value:.3g} {units[0]}"
+
+
+def trained_lines(t: TrainedState) -> list[str]:
+    """The trained-state agreement in sentences: both numbers beside those of twins, and what follows."""
+    out = []
+    if t.share is not None and t.energy_a is not None and t.energy_b is not None:
+        out.append(
+            f"{percent(t.share)} of what training added to the one that changed less is found in the other; twins share at most "
+            f"{percent(t.twin_share)} (mean square of the weights over that of the initial ones: A {t.energy_a:.2f}, B {t.energy_b:.2f})."
+        )
+    if t.gains is not None:
+        out.append(f"Norm gains about their mean correlate at {t.gains:.2f}; those of twins at most at {t.twin_gains:.2f}.")
+    out.append(f"{STATES[t.state]}: {t.why}.")
+    out.append(f"Calibrated on {t.twins} pairs of twins of begat's lab, not an exact probability; never used to find dependence.")
+    return out
+
+
+def percent(value: float) -> str:
+    """A share in whole percent, cut towards zero."""
+    return f"{math.trunc(100 * value)} %"
 
 
 def share(part: int, whole: int) -> str:

@@ -71,7 +71,8 @@ def cell(key: TensorKey, sums: Sums, total: int, centred: bool) -> MapCell:
     cosine = max(-1.0, min(1.0, ab / math.sqrt(aa * bb))) if aa > 0 and bb > 0 else (1.0 if sums.equal else 0.0)
     if sums.equal:
         cosine, change = 1.0, 0.0
+    rms_a, rms_b = (math.sqrt(x / sums.n) if sums.n else 0.0 for x in (aa, bb))
     return MapCell(
         key.tower, key.layer, key.role, key.expert, cosine=cosine, r2=cosine * cosine, slope=slope, change=change,
-        identical=sums.equal, n=sums.n, total=total,
+        rms_a=rms_a, rms_b=rms_b, identical=sums.equal, n=sums.n, total=total,
     )  # fmt: skip

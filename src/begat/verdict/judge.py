@@ -21,6 +21,7 @@ class Facts:
         dependence: the combined e-value reached the threshold.
         mixed: some parts are dependent while others, tested with enough units, are not.
         reachable: had every sampled unit matched, the threshold would have been reached.
+        trained: "trained", "initial" or "unknown" (`begat.verdict.trained`).
         words: values for the sentences.
     """
 
@@ -30,6 +31,7 @@ class Facts:
     dependence: bool
     mixed: bool
     reachable: bool
+    trained: str
     words: Mapping[str, str]
 
 

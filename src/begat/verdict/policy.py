@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import resources
 from typing import Any
 
@@ -23,7 +23,15 @@ VERDICTS = (
     "cannot-test",
 )
 _RULE_KEYS = {"verdict", "when", "sentence", "direction", "direction_why", "kind"}
-_FACT_TYPES = {"equality": str, "coarser": str, "tested": bool, "dependence": bool, "mixed": bool, "reachable": bool}
+_FACT_TYPES = {
+    "equality": str,
+    "coarser": str,
+    "tested": bool,
+    "dependence": bool,
+    "mixed": bool,
+    "reachable": bool,
+    "trained": str,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,13 @@ class Policy:
     agreeing_cosine: float
     agreeing_gains: float
     power: float
+    trained_energy: float
+    trained_share: float
+    trained_gains: float
+    initial_share: float
+    initial_gains: float
+    initial_ratio: float
+    initial_hits: float
     exit_codes: Mapping[str, int]
     rules: tuple[Rule, ...]
 
@@ -57,8 +72,7 @@ def parse_policy(text: str) -> Policy:
     data = tomllib.loads(text)
     _exactly(data, {"thresholds", "exit_codes", "rule"}, "policy")
     thresholds: dict[str, Any] = data["thresholds"]
-    names = {"dependence_log10_e", "part_log10_e", "part_units", "agreeing_cosine", "agreeing_gains", "power"}
-    _exactly(thresholds, names, "thresholds")
+    _exactly(thresholds, {f.name for f in fields(Policy)} - {"exit_codes", "rules"}, "thresholds")
     _exactly(data["exit_codes"], set(VERDICTS), "exit_codes")
     return Policy(**thresholds, exit_codes=data["exit_codes"], rules=tuple(_rule(r) for r in data["rule"]))
 

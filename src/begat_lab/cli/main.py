@@ -13,7 +13,7 @@ import click
 
 from begat import InputError
 
-_COMMANDS = {"grow": "begat_lab.cli.grow", "kinds": "begat_lab.cli.kinds"}
+_COMMANDS = {"grow": "begat_lab.cli.grow", "kinds": "begat_lab.cli.kinds", "bank": "begat_lab.cli.bank"}
 
 
 class _Lazy(click.Group):

@@ -1,0 +1,95 @@
+"""What the decision table is told: facts from finished results, with the words for its sentences.
+
+Enters: canonical models and the results of tests, map, equality and parts.  Leaves: `Facts`, `TrainedState`, `PowerStatement`.
+The table: `begat.verdict`.  Who asks: `begat.pipeline.compare`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from begat.canon.config import initial_sd
+from begat.canon.model import Canonical
+from begat.pipeline.exact import ExactResult
+from begat.pipeline.words import labels, power_of_ten, ranges, why_not
+from begat.signals.trained import trained_agreement
+from begat.stats.order import LN10, max_log_e
+from begat.stats.power import detectable_cosine
+from begat.stats.twins import load_bank
+from begat.types import AxisResult, EqualityResult, MapCell, PartResult, PowerStatement, TrainedState
+from begat.verdict import POLICY, Facts
+from begat.verdict.trained import judge_trained
+
+
+def gather_facts(
+    ma: Canonical, mb: Canonical, exact: ExactResult, same: EqualityResult | None, parts: Sequence[PartResult],
+    power: PowerStatement | None, trained: TrainedState | None, adapter: str,
+) -> Facts:  # fmt: skip
+    """The facts that the decision table asks for, and the words of its sentences."""
+    tested = exact.log10_e is not None
+    best = max((max_log_e([t.m for t in x.tests]) / LN10 for x in exact.axes if x.tests), default=0.0)
+    reachable = best >= POLICY.dependence_log10_e
+    dependent = [p.part for p in parts if p.status == "dependent"]
+    without = [p.part for p in parts if p.status == "no-evidence"]
+    hits, sampled = (sum(getattr(x, n) for x in exact.axes) for n in ("hits", "sampled"))
+    why = adapter or ("" if reachable else why_not(exact))
+    words = {
+        "a": f"“{labels(ma, mb)[0]}”", "b": f"“{labels(ma, mb)[1]}”", "hits": f"{hits:,}", "sampled": f"{sampled:,}",
+        "expected": f"{sum(x.expected for x in exact.axes):,.0f}", "p": power_of_ten(exact.log10_p),
+        "compared": f"{same.compared:,}" if same else "", "share": f"{same.share:.2%}" if same else "",
+        "grid": same.grid if same else "", "dependent": ranges(dependent) or "the residual stream", "independent": ranges(without),
+        "show": "shows" if len(without) == 1 else "show", "power": power.sentence if power else "", "why": why,
+        "share_trained": f"{min(trained.share, 1):.0%}" if trained and trained.share is not None else "",
+        "twin_share": f"{trained.twin_share:.0%}" if trained else "",
+    }  # fmt: skip
+    return Facts(
+        equality=same.relation if same else "unknown",
+        coarser=same.coarser if same else "",
+        tested=tested,
+        dependence=_dependent(exact),
+        mixed=bool(without) and bool(dependent or tested),
+        reachable=reachable,
+        trained=trained.state if trained else "unknown",
+        words=words,
+    )
+
+
+def _dependent(exact: ExactResult) -> bool:
+    return exact.log10_e is not None and exact.log10_e >= POLICY.dependence_log10_e
+
+
+def trained_state(
+    ma: Canonical, mb: Canonical, exact: ExactResult, parts: Sequence[PartResult], cells: Sequence[MapCell]
+) -> TrainedState | None:  # fmt: skip
+    """Trained-state agreement over the layers of the text tower that are dependent."""
+    if not _dependent(exact) or not cells:
+        return None
+    layers = {(p.tower, p.layer): p.status for p in parts if p.layer >= 0 and p.tower == "text"}
+    dependent = {at for at, status in layers.items() if status == "dependent"}
+    stated = {initial_sd(m.checkpoint.config, "text") for m in (ma, mb)} - {None}
+    sd = stated.pop() if len(stated) == 1 else None
+    return judge_trained(trained_agreement(cells, dependent, sd), sd, load_bank(), len(dependent) == len(layers) and _in_order(exact))
+
+
+def _in_order(exact: ExactResult) -> bool:
+    """No axis was reordered: twins keep a good part of every order, a permuted child has lost one whole."""
+    return all(x.hits >= POLICY.initial_hits * x.sampled for x in exact.axes if x.tests)
+
+
+def power_statement(axes: Sequence[AxisResult]) -> PowerStatement | None:
+    """Power of the axis that would have seen the least similarity."""
+    best: PowerStatement | None = None
+    for x in axes:
+        tests = [(t.m, t.noise_sd) for t in x.tests if t.m >= 8 and t.noise_sd > 0]
+        if not tests:
+            continue
+        if x.axis == "residual":  # alternatives on one permutation: one of them
+            tests = tests[:1]
+        cosine = detectable_cosine(tests, POLICY.dependence_log10_e, POLICY.power)
+        if cosine is not None and (best is None or best.cosine is None or cosine < best.cosine):
+            sentence = (
+                f"Had the {x.title} of one kept a mean cosine of {cosine:.2f} or more with the other's, in the same order, this would have been "
+                f"seen with probability {POLICY.power:.2f}."
+            )
+            best = PowerStatement(x.axis, cosine, POLICY.power, POLICY.dependence_log10_e, sentence)
+    return best

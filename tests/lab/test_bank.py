@@ -1,0 +1,104 @@
+"""The bank of twins: every related pair of plain members once, with the numbers that compare shows, readable by the core."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the lab needs torch: pip install begat[lab]")
+
+import begat  # noqa: E402
+from begat import InputError  # noqa: E402
+from begat.stats import twins  # noqa: E402
+from begat_lab.bank import bank_text, measure_bank  # noqa: E402
+from begat_lab.grow import grow  # noqa: E402
+from begat_lab.pedigree import parse_pedigree  # noqa: E402
+
+SOURCE = """
+name = "small"
+about = "a parent, two twins of it, a child and a stranger"
+[shape]
+vocab_size = 256
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 2
+num_attention_heads = 2
+num_key_value_heads = 1
+head_dim = 16
+initializer_range = 0.04
+max_position_embeddings = 32
+[training]
+steps = 60
+batch = 4
+context = 32
+warmup = 5
+rate = 1e-2
+[[member]]
+name = "parent"
+kind = "scratch"
+initial_seed = 1
+window_seed = 1
+[[member]]
+name = "twin"
+kind = "scratch"
+count = 2
+vary = ["window_seed"]
+initial_seed = 1
+window_seed = 2
+[[member]]
+name = "stranger"
+kind = "scratch"
+initial_seed = 2
+window_seed = 1
+[[member]]
+name = "child"
+kind = "fine-tune"
+parents = ["parent"]
+window_seed = 5
+training = { steps = 10, rate = 1e-3 }
+[[member]]
+name = "small-copy"
+kind = "int8"
+parents = ["parent"]
+"""
+
+
+def test_every_related_pair_has_its_numbers(tmp_path, monkeypatch):
+    grow(parse_pedigree(SOURCE, "small"), tmp_path / "family")
+    told = []
+    bank = measure_bank([tmp_path / "family"], lambda done, of: told.append((done, of)))
+    twin_pairs = {frozenset(row[1:3]) for row in bank["pairs"]["shared-initialisation"]}
+    assert twin_pairs == {
+        frozenset(p)
+        for p in (("parent", "twin-0"), ("parent", "twin-1"), ("twin-0", "twin-1"), ("child", "twin-0"), ("child", "twin-1"))
+    }
+    assert [row[1:3] for row in bank["pairs"]["descended"]] == [["parent", "child"]]
+    assert bank["pairs"]["common-ancestor"] == []
+    assert told[-1] == (6, 6)
+
+    (row,) = bank["pairs"]["descended"]
+    shown = begat.compare(tmp_path / "family" / "parent", tmp_path / "family" / "child", map="full").trained
+    assert row[4:] == pytest.approx([shown.energy_a, shown.energy_b, shown.share, shown.gains], abs=1e-4)
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "twins.json").write_text(bank_text(bank))
+    monkeypatch.setattr(twins.resources, "files", lambda package: tmp_path)
+    read = twins.load_bank.__wrapped__()
+    assert {r: len(p) for r, p in read.pairs.items()} == {"shared-initialisation": 5, "descended": 1, "common-ancestor": 0}
+
+
+def test_an_unknown_column_is_refused(tmp_path, monkeypatch):
+    raw = json.loads(
+        bank_text({"about": "", "made_by": "", "recipes": {}, "versions": {}, "columns": ["a"], "pairs": {"descended": []}})
+    )
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "twins.json").write_text(json.dumps(raw))
+    monkeypatch.setattr(twins.resources, "files", lambda package: tmp_path)
+    with pytest.raises(ValueError, match="other keys or columns"):
+        twins.load_bank.__wrapped__()
+
+
+def test_a_folder_that_is_no_family(tmp_path):
+    with pytest.raises(InputError, match="no finished family"):
+        measure_bank([tmp_path])
