@@ -1,5 +1,24 @@
 """The lab's models, one file each, read from top to bottom.
 
 `dense.py` is the Llama-shaped decoder; `huggingface.py` carries it to and from a Hugging Face folder; `moe.py` is the Mixtral-shaped one.
+`pangu_pro_moe.py` and `pangu_dense.py` are the openPangu decoders (`begat_lab.models.PanguProMoE`, `.PanguDense`, loaded when asked for).
 Who trains them: `begat_lab.training`.  Who makes one from another: `begat_lab.descent`.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_LAZY = {
+    "PanguProMoE": "pangu_pro_moe",
+    "PanguProMoEConfig": "pangu_pro_moe",
+    "PanguDense": "pangu_dense",
+    "PanguDenseConfig": "pangu_dense",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"begat_lab.models.{_LAZY[name]}"), name)
