@@ -43,14 +43,22 @@ class Scaling:
     """value = (stored - zero) * scale, one scale per block of the matrix view.
 
     Attributes:
-        scale: scales as float32, shape [ceil(rows/block[0]), ceil(cols/block[1])].
+        scale: scales as float32, shape [ceil(rows/block[0]), ceil(cols/block[1])], or where they are stored: those of 4-bit
+            weights are an eighth of a checkpoint, and are read with the rows they scale.
         zero: zero points of the same shape, or None for symmetric quantisation.
         block: rows and columns of the matrix view that one scale covers.
+        shift: added to every zero point (0 where there are none).
+        groups: row of `scale` of every row of the matrix view, where a quantiser permuted them; None = row // block[0].
+        alike: rows and columns of the aligned runs whose positions a quantiser treats alike, 0 where it walks from one to the next;
+            None = `block`.
     """
 
-    scale: F32
-    zero: F32 | None
+    scale: F32 | TensorEntry
+    zero: F32 | TensorEntry | None
     block: tuple[int, int]
+    shift: float = 0.0
+    groups: I64 | None = None
+    alike: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,9 @@ class Reader(Protocol):
 
     def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
         """The stored bytes of those rows, [len(rows), bytes per row]."""
+
+    def scales(self, entry: TensorEntry, rows: Rows, cols: Rows) -> F32:
+        """The scale of every value [len(rows), len(cols)] of an entry with a `Scaling`."""
 
     def close(self) -> None:
         """Close the files."""

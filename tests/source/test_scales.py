@@ -88,19 +88,3 @@ def test_scales_without_quantised_weight_stay(tmp_path: Path) -> None:
     checkpoint = saved(tmp_path, {"a.weight": np.ones((2, 3), np.float32), "a.weight_scale": np.ones(2, np.float32)})
     assert set(checkpoint.entries) == {"a.weight", "a.weight_scale"}
     assert checkpoint.skipped == ()
-
-
-def test_gptq_stays_packed_and_readable(tmp_path: Path) -> None:
-    packed = RNG.integers(-(2**31), 2**31, size=(8, 16), dtype=np.int32)
-    checkpoint = saved(
-        tmp_path,
-        {
-            "a.qweight": packed,
-            "a.qzeros": packed[:1],
-            "a.scales": np.ones((1, 16), np.float16),
-            "a.g_idx": np.arange(64, dtype=np.int32),
-        },
-    )
-    assert set(checkpoint.entries) == {"a.qweight", "a.qzeros", "a.scales", "a.g_idx"}
-    assert checkpoint.raw("a.qweight").tobytes() == packed.tobytes()
-    assert checkpoint.read("a.qweight").shape == (8, 16)

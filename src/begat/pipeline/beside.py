@@ -39,7 +39,7 @@ def _attention(model: Canonical) -> list[TensorKey]:
 def _bytes(model: Canonical, key: TensorKey) -> int:
     t = model.tensors[key]
     kind = DTYPES[model.checkpoint.entries[t.name].dtype]
-    return int(np.prod(t.shape)) * kind.block_bytes // kind.block
+    return int(np.prod(t.shape) * kind.bits) // 8
 
 
 def _summaries(model: Canonical) -> Summaries:

@@ -185,8 +185,7 @@ def _median_bits(model: Canonical, other: Canonical) -> float:
     bits = []
     for key in common_keys(model, other):
         if not model.tensors[key].is_vector:
-            kind = DTYPES[stored_type(model, key)]
-            bits.append(8.0 * kind.block_bytes / kind.block)
+            bits.append(DTYPES[stored_type(model, key)].bits)
     return float(np.median(bits)) if bits else 0.0
 
 
@@ -271,12 +270,10 @@ def _scales(model: Canonical, key: TensorKey, at: np.ndarray) -> F32:
     """The stored scale of every value of canonical rows `at`."""
     t = model.tensors[key]
     entry = model.checkpoint.entries[t.name]
-    assert entry.scaling is not None
     rows = np.asarray(t.rows)
     cols = np.arange(entry.cols) if t.cols is None else np.arange(entry.cols)[t.cols]
     rows, cols = (rows, cols[at]) if t.transposed else (rows[at], cols)
-    (down, across), scale = entry.scaling.block, entry.scaling.scale
-    found: F32 = scale[rows // down][:, cols // across]
+    found: F32 = model.checkpoint.reader.scales(entry, rows, cols)
     return found.T if t.transposed else found
 
 

@@ -54,9 +54,11 @@ def plan_site(a: Canonical, b: Canonical, site: Site, m: int, tests: int, rng: n
 
     Disjoint samples may be multiplied like layers: given the units of one sample, the order inside another is still uniform. Where
     stored values share a quantisation scale along the axis (fp8 blocks, columns of GGUF), a quantiser is symmetric only inside one
-    aligned block, so a sample is then taken from inside one block; views whose blocks are too small for that are left out.
+    aligned block, so a sample is then taken from inside one block; views whose blocks are too small for that are left out, and those
+    along which a quantiser walks from unit to unit (GPTQ's inputs).
     """
-    blocks = {view: max(_block_along(x, view) for x in (a, b)) for view in site.views}
+    along = {view: [_block_along(x, view) for x in (a, b)] for view in site.views}
+    blocks = {view: max(found) if min(found) else 0 for view, found in along.items()}
     floor = min(16, site.units)
     views = tuple(v for v in site.views if blocks[v] == 1 or floor <= blocks[v])
     wide = [v for v in views if v.take != "elements"]
@@ -89,7 +91,7 @@ def _tokens(a: Canonical, b: Canonical, views: Sequence[View], rng: np.random.Ge
 
 
 def _block_along(model: Canonical, view: View) -> int:
-    """How many neighbouring units share a quantisation scale in the stored tensor; 1 = none do, or all do."""
+    """How many neighbouring units share a quantisation scale in the stored tensor; 1 = none do, or all do; 0 = no two are treated alike."""
     t = model.tensors[view.key]
     entry = model.checkpoint.entries[t.name]
     along_rows = (view.take == "rows") != t.transposed
@@ -98,7 +100,10 @@ def _block_along(model: Canonical, view: View) -> int:
     if view.take != "elements" and not along_rows:
         block = max(block, DTYPES[entry.dtype].alike)
     if entry.scaling is not None and view.take != "elements":
-        block = max(block, entry.scaling.block[0 if along_rows else 1])
+        found = (entry.scaling.alike or entry.scaling.block)[0 if along_rows else 1]
+        if not found:
+            return 0
+        block = max(block, found)
     return 1 if block >= n else block
 
 

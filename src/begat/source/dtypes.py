@@ -1,7 +1,8 @@
 """Stored number types → float32.
 
 Enters: raw bytes of whole rows as uint8 [m, row_bytes].  Leaves: float32 [m, cols].
-Block-quantised GGUF types are decoded by the `gguf` library (extra `[gguf]`); fp8 through `ml_dtypes`.
+Block-quantised GGUF types are decoded by the `gguf` library (extra `[gguf]`); fp8 through `ml_dtypes`; integers packed into int32
+words (GPTQ, AWQ, compressed-tensors) by `words.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cache
 import numpy as np
 
 from begat.errors import InputError, MissingExtraError
+from begat.source.words import AWQ_ORDER, unpack_across, unpack_down
 from begat.types import F32, U8
 
 
@@ -23,6 +25,7 @@ class DType:
     mantissa: explicit mantissa bits of a float type, None for integers and block types; `tiny`: log2 of its smallest
     subnormal; `grid` is the length of the runs of a row that share one quantisation scale (1 = no grid beyond the float's
     own rounding); `alike` the length of the aligned runs whose positions a quantiser treats alike (a codebook's groups).
+    `tall`: rows that share their stored words; a "row" of raw bytes is then all of them.
     """
 
     name: str
@@ -32,9 +35,15 @@ class DType:
     grid: int = 1
     tiny: int = -1074
     alike: int = 1
+    tall: int = 1
+
+    @property
+    def bits(self) -> float:
+        """Stored bits of a value, scales beside it not counted."""
+        return 8.0 * self.block_bytes / (self.block * self.tall)
 
     def row_bytes(self, cols: int) -> int:
-        """Bytes of a row of `cols` values; raises ValueError when cols is no multiple of the block."""
+        """Bytes of a row of `cols` values (of `tall` rows); raises ValueError when cols is no multiple of the block."""
         if cols % self.block:
             raise ValueError(f"{cols} values do not fill blocks of {self.block}")
         return cols // self.block * self.block_bytes
@@ -64,6 +73,19 @@ DTYPES: dict[str, DType] = {
     )
 }
 
+#: integers in int32 words: of neighbouring rows (GPTQ), of neighbouring columns (compressed-tensors), in AWQ's order. No file names
+#: these types: they are given to tensors whose neighbours show what their words hold (`packed.py`).
+PACKED: dict[str, DType] = {
+    d.name: d
+    for d in (
+        *(DType(f"GPTQ{bits}", 1, 4 * words, tall=32 * words // bits) for bits, words in ((2, 1), (3, 3), (4, 1), (8, 1))),
+        *(DType(f"PACK{bits}", 32 * words // bits, 4 * words) for bits, words in ((2, 1), (3, 3), (4, 1), (8, 1))),
+        DType("AWQ4", 8, 4),
+    )
+}
+FILE_TYPES = frozenset(DTYPES)
+DTYPES |= PACKED
+
 _NUMPY = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "<u1",
@@ -78,7 +100,7 @@ _ML_DTYPES = {
 
 
 def decode(name: str, raw: U8) -> F32:
-    """Decode raw rows [m, row_bytes] of type `name` to float32 [m, cols]."""
+    """Decode raw rows [m, row_bytes] of type `name` to float32 [m, cols] ([m * tall, cols] where rows share words)."""
     if name == "BF16":
         wide = raw.view("<u2").astype(np.uint32)
         wide <<= 16
@@ -93,6 +115,11 @@ def decode(name: str, raw: U8) -> F32:
     if name in _ML_DTYPES:
         table: F32 = _fp8_table(name)[raw]
         return table
+    if name in PACKED:
+        bits, words = int(name[-1]), raw.view("<u4")
+        if PACKED[name].tall > 1:
+            return unpack_down(words, bits)
+        return unpack_across(words, bits, AWQ_ORDER if name == "AWQ4" else None)
     decoder = _BLOCK_DECODERS.get(name)
     if decoder is None:
         raise InputError("unknown stored type", found=name, fix="open the file with begat.open_checkpoint")

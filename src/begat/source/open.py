@@ -92,6 +92,7 @@ def parse_file(file: Path, format_name: str | None = None) -> ParsedFile:
 
 def assemble(where: Path, format_name: str, files: list[Path], parsed: list[ParsedFile], config: dict[str, Any]) -> Checkpoint:
     """One `Checkpoint` from parsed files; a name in two shards is an error."""
+    from begat.source.packed import attach_packed
     from begat.source.scales import attach_scales
 
     entries: dict[str, TensorEntry] = {}
@@ -110,6 +111,7 @@ def assemble(where: Path, format_name: str, files: list[Path], parsed: list[Pars
     for one in parsed if format_name == "gguf" else ():
         config = {**one.metadata, **config}
     reader = FileReader()
+    entries, packed = attach_packed(entries, config, reader)
     entries, skipped = attach_scales(entries, reader)
     digest = hashlib.sha256("\n".join(p.digest for p in parsed).encode()).hexdigest()
     beside = [e.file for p in parsed for e in p.entries if e.file not in files]  # ONNX keeps large weights in files of their own
@@ -121,7 +123,7 @@ def assemble(where: Path, format_name: str, files: list[Path], parsed: list[Pars
         header_digest=digest,
         files=tuple(dict.fromkeys([*files, *beside])),
         reader=reader,
-        skipped=(*skipped, *(s for p in parsed for s in p.skipped)),
+        skipped=(*packed, *skipped, *(s for p in parsed for s in p.skipped)),
         notes=tuple(n for p in parsed for n in p.notes),
     )
 

@@ -93,6 +93,10 @@ class MergedReader:
         self.bytes_read = self._base.bytes_read + self._own.bytes_read
         return out
 
+    def scales(self, entry: TensorEntry, rows: Rows, cols: Rows) -> F32:
+        """The scales of an entry that the adapter leaves alone; see `begat.types.Reader`."""
+        return (self._own if entry.name in self._replaced else self._base).scales(entry, rows, cols)
+
     def close(self) -> None:
         """Close the files of both."""
         self._own.close()

@@ -38,25 +38,35 @@ class FileReader:
         dtype = DTYPES[entry.dtype]
         if entry.strides is not None and row_pitch(entry) is None:
             return _cut(self._strided(entry)[np.asarray(at)], cols)
-        if cols is not None and dtype.block == 1:
+        if cols is not None and dtype.block == dtype.tall == 1:
             start, stop, step = cols.indices(entry.cols)
             if step == 1 and start <= stop:
                 raw = self._segments(entry, at, start * dtype.block_bytes, (stop - start) * dtype.block_bytes)
                 values = decode(entry.dtype, raw)
-                return values if entry.scaling is None else scaled(values, entry.scaling, at, start)
-        values = decode(entry.dtype, self.raw(entry, at))
+                return values if entry.scaling is None else self._scaled(values, entry.scaling, at, start)
+        values = self._stacked(entry, at) if dtype.tall > 1 else decode(entry.dtype, self.raw(entry, at))
         if entry.scaling is not None:
-            values = scaled(values, entry.scaling, at, 0)
+            values = self._scaled(values, entry.scaling, at, 0)
         return _cut(values, cols)
 
     def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
-        """Stored bytes of rows [len(rows), row_bytes]; strided tensors come out as contiguous rows of their type."""
+        """Stored bytes of rows [len(rows), row_bytes]; strided tensors come out as contiguous rows of their type, and of rows that share
+        words, the integers.
+        """
         at = _checked(entry, rows)
+        if DTYPES[entry.dtype].tall > 1:
+            return self._stacked(entry, at).astype(np.uint8)
         if entry.strides is not None and row_pitch(entry) is None:
             dtype = DTYPES[entry.dtype]
             cells = self._strided_raw(entry)[np.asarray(at)]
             return np.ascontiguousarray(cells).reshape(len(at), entry.cols * dtype.block_bytes)
         return self._segments(entry, at, 0, DTYPES[entry.dtype].row_bytes(entry.cols))
+
+    def scales(self, entry: TensorEntry, rows: Rows, cols: Rows) -> F32:
+        """The scale of every value [len(rows), len(cols)]; see `begat.types.Reader`."""
+        assert entry.scaling is not None
+        row_of, col_of = _places(entry.scaling, rows, np.asarray(cols, dtype=np.int64))
+        return self._picked(entry.scaling.scale, row_of, col_of)
 
     def close(self) -> None:
         """Close every open file."""
@@ -144,18 +154,44 @@ class FileReader:
     def _strided(self, entry: TensorEntry) -> F32:
         raw = self._strided_raw(entry)
         values = decode(entry.dtype, raw.reshape(entry.rows, -1))
-        return values if entry.scaling is None else scaled(values, entry.scaling, range(entry.rows), 0)
+        return values if entry.scaling is None else self._scaled(values, entry.scaling, range(entry.rows), 0)
+
+    def _stacked(self, entry: TensorEntry, at: Rows) -> F32:
+        """Rows that share their words with others: all the rows of these words are decoded, and those asked for picked."""
+        tall = DTYPES[entry.dtype].tall
+        rows = np.asarray(at, dtype=np.int64)
+        stacks = np.unique(rows // tall)
+        values = decode(entry.dtype, self._segments(entry, stacks, 0, DTYPES[entry.dtype].row_bytes(entry.cols)))
+        where = np.searchsorted(stacks, rows // tall) * tall + rows % tall
+        return values if np.array_equal(where, np.arange(len(values))) else values[where]
+
+    def _scaled(self, values: F32, scaling: Scaling, rows: Rows, first_col: int) -> F32:
+        """Apply block scales to rows `rows` of a matrix view that start at column `first_col`."""
+        row_of, col_of = _places(scaling, rows, first_col + np.arange(values.shape[1], dtype=np.int64))
+        scale = self._picked(scaling.scale, row_of, col_of)
+        with np.errstate(
+            all="ignore"
+        ):  # damaged scales may be inf; weights that are not finite are refused where they are checked
+            if scaling.zero is None:
+                return (values - np.float32(scaling.shift)) * scale if scaling.shift else values * scale
+            out: F32 = (values - (self._picked(scaling.zero, row_of, col_of) + np.float32(scaling.shift))) * scale
+        return out
+
+    def _picked(self, source: F32 | TensorEntry, row_of: I64, col_of: I64) -> F32:
+        """source[row_of, col_of], of a stored tensor reading no more than these rows."""
+        if not isinstance(source, TensorEntry):
+            return source[row_of][:, col_of]
+        need, back = np.unique(row_of, return_inverse=True)
+        found = self.rows(source, need)
+        if not np.array_equal(col_of, np.arange(source.cols)):
+            found = found[:, col_of]
+        return found[back]
 
 
-def scaled(values: F32, scaling: Scaling, rows: Rows, first_col: int) -> F32:
-    """Apply block scales to rows `rows` of a matrix view that start at column `first_col`."""
-    block_rows, block_cols = scaling.block
-    row_of: I64 = np.asarray(rows, dtype=np.int64) // block_rows
-    col_of: I64 = (first_col + np.arange(values.shape[1], dtype=np.int64)) // block_cols
-    scale = scaling.scale[row_of][:, col_of]
-    with np.errstate(all="ignore"):  # damaged scales may be inf; weights that are not finite are refused where they are checked
-        out: F32 = values * scale if scaling.zero is None else (values - scaling.zero[row_of][:, col_of]) * scale
-    return out
+def _places(scaling: Scaling, rows: Rows, cols: I64) -> tuple[I64, I64]:
+    """Rows and columns of the scales that rows and columns of the matrix view have."""
+    at = np.asarray(rows, dtype=np.int64)
+    return at // scaling.block[0] if scaling.groups is None else scaling.groups[at], cols // scaling.block[1]
 
 
 def row_pitch(entry: TensorEntry) -> int | None:

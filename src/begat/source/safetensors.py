@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from begat.errors import InputError
-from begat.source.dtypes import DTYPES
+from begat.source.dtypes import DTYPES, FILE_TYPES
 from begat.source.formats import FORMATS, ParsedFile, check_name, check_overlap, check_shape
 from begat.types import TensorEntry
 
 _MAX_HEADER = 100_000_000  # the reference implementation's limit
 _MAX_NODES = 3_000_000  # a million tensors; JSON of 100 MB made of "[]," would take gigabytes once parsed
-_TYPES = frozenset(DTYPES)
+_TYPES = FILE_TYPES
 
 
 class Safetensors:

@@ -89,13 +89,13 @@ def _grid(entry: TensorEntry, scale: TensorEntry) -> tuple[tuple[int, int], tupl
     if len(entry.shape) == 3 and n == entry.shape[0] == scale.shape[0]:  # stacked experts, one scale each
         return (n, 1), (max(entry.shape[1], 1), cols)
     if len(entry.shape) == len(scale.shape) >= 2 and entry.shape[:-2] == scale.shape[:-2]:
-        down, across = _block(entry.shape[-2], scale.shape[-2]), _block(cols, scale.shape[-1])
+        down, across = block_length(entry.shape[-2], scale.shape[-2]), block_length(cols, scale.shape[-1])
         if down and across and (len(entry.shape) == 2 or entry.shape[-2] % down == 0):
             return (n // scale.shape[-1], scale.shape[-1]), (down, across)
     raise _misfit(entry, scale)
 
 
-def _block(size: int, count: int) -> int:
+def block_length(size: int, count: int) -> int:
     """Length of the blocks when `count` of them cover `size`: a power of two where one fits, for the last may be short.
 
     7168/56 = 128 exactly; 576/5 = 115.2 is a block of 128 with a short last one. 0 when nothing fits.

@@ -26,9 +26,16 @@ def unit_views(a: Canonical, b: Canonical, key: TensorKey, kind: str) -> tuple[V
     if any(v.take == "rows" for v in cheap):
         return cheap
     down = equal_views(a, b, [View(at("down.weight"), "columns")])
-    if down and all(m.tensors[down[0].key].transposed for m in (a, b)):
+    if down and all(_by_units(m, down[0].key) for m in (a, b)):
         return (*down, *cheap)
     return rows
+
+
+def _by_units(model: Canonical, key: TensorKey) -> bool:
+    """Stored unit by unit, and no quantiser walked from one to the next."""
+    t = model.tensors[key]
+    scaling = model.checkpoint.entries[t.name].scaling
+    return t.transposed and (scaling is None or scaling.alike is None)
 
 
 def _costly(a: Canonical, b: Canonical, key: TensorKey) -> bool:
