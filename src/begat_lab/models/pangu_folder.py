@@ -54,7 +54,7 @@ class Folders:
         with torch.device("meta"):
             model: Any = cls(config, **options)  # type: ignore[call-arg]  # PanguLM's
         wanted = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
-        _check_names(wanted, shapes, config.tie_word_embeddings)
+        _check_names(wanted, shapes, config.tie_word_embeddings, folder)
         for file in files:
             with safe_open(file, framework="pt", device=str(device)) as opened:
                 part = {name: opened.get_tensor(name) for name in opened.keys() if name in wanted}  # noqa: SIM118  (no dict)
@@ -107,9 +107,9 @@ def _stored_shapes(files: Iterable[Path]) -> dict[str, tuple[Path, tuple[int, ..
     return found
 
 
-def _check_names(wanted: Mapping[str, tuple[int, ...]], stored: Stored, tied: bool) -> None:
+def _check_names(wanted: Mapping[str, tuple[int, ...]], stored: Stored, tied: bool, folder: Path) -> None:
     for name in sorted(wanted.keys() | stored.keys()):
-        file, shape = stored.get(name, (None, None))
+        file, shape = stored.get(name, (folder, None))
         asked = wanted.get(name)
         if asked != shape and not (
             tied and name == "lm_head.weight"

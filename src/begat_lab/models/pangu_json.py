@@ -140,21 +140,18 @@ def _refuse_v2(raw: Mapping[str, Any], file: Path, shapes: Stored) -> None:
 
 
 def config_json(config: Any, layout: Layout, dtype: torch.dtype, raw: Mapping[str, Any]) -> str:
-    """The text of `config.json`: what was read, over it the fields of `config`."""
-    text: dict[str, Any] = {"architectures": [layout.architecture], "model_type": layout.model_types[0],
-                            **{k: v for k, v in layout.fixed.items() if k not in layout.unwritten}, **raw}  # fmt: skip
-    rope = text.pop("rope_parameters", None)
-    backward = {field: key for key, field in layout.spellings.items() if key in raw}
-    plain = layout.config(
-        **{field.name: getattr(config, field.name) for field in fields(config) if field.name not in layout.unwritten}
-    )
+    """The text of `config.json`: what was read, and over it the fields of `config`. A new model gets the fixed keys besides."""
+    new = {"architectures": [layout.architecture], "model_type": layout.model_types[0], **layout.fixed}
+    text = dict(raw or new)
+    implied = {"head_dim": config.hidden_size // config.num_attention_heads, "bias": True}
+    spelled = {field: key for key, field in layout.spellings.items() if key in raw}
     for field in fields(config):
         value = getattr(config, field.name)
-        if field.name in layout.unwritten and value == getattr(plain, field.name) and field.name not in raw:
+        if field.name in layout.unwritten and field.name not in raw and value == implied[field.name]:
             continue
-        text[backward.get(field.name, field.name)] = list(value) if isinstance(value, tuple) else value
-    if rope is not None:  # as it came
-        text["rope_parameters"] = {**rope, "rope_theta": text.pop("rope_theta")}
+        text[spelled.get(field.name, field.name)] = list(value) if isinstance(value, tuple) else value
+    if text.get("rope_parameters"):  # theta goes where it was
+        text["rope_parameters"] = {**text["rope_parameters"], "rope_theta": text.pop("rope_theta")}
     text["dtype" if "dtype" in raw else "torch_dtype"] = str(dtype).removeprefix("torch.")
     return json.dumps(text, indent=2, sort_keys=True) + "\n"
 

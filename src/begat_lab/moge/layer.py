@@ -62,7 +62,7 @@ class MoGE(nn.Module):  # type: ignore[misc]  # torch is untyped here
         T, K = routing.expert_ids_TK.shape
         token_R = torch.arange(T, device=x_TD.device).repeat_interleave(K)
         y_RD = run_experts(self.experts, x_TD, routing.expert_ids_TK.flatten(), token_R, self.mode)
-        return (y_RD.view(T, K, -1) * self.pick_weights(routing, x_TD.dtype)[:, :, None]).sum(1)
+        return (y_RD.view(T, K, x_TD.shape[1]) * self.pick_weights(routing, x_TD.dtype)[:, :, None]).sum(1)
 
     def pick_weights(self, routing: Routing, dtype: torch.dtype) -> Tensor:
         """What each pick's output is multiplied by, in the model's dtype."""
