@@ -18,6 +18,7 @@ from begat_lab.descent import DEPENDENT, INDEPENDENT, KINDS, Job  # noqa: E402
 from begat_lab.grow import grow  # noqa: E402
 from begat_lab.kinship import Kinship  # noqa: E402
 from begat_lab.models.huggingface import load_folder, pack, save_folder  # noqa: E402
+from begat_lab.text import standard_library  # noqa: E402
 from lab.lab_family import small_family  # noqa: E402
 
 FAMILY = small_family()
@@ -94,8 +95,10 @@ def test_quantised_child_is_what_a_reader_reads(grown, tmp_path, name):
     out, _ = grown
     member = FAMILY.by_name[name]
     (tmp_path / "stored").mkdir()
-    job = Job(folder=tmp_path / "stored", parents=(out / "parent",), options=member.options, shape=member.shape,
-              dtype=getattr(torch, member.dtype), seeds={})  # fmt: skip
+    text = standard_library()[member.text].train if member.text else None
+    job = Job(folder=tmp_path / "stored", parents=tuple(out / parent for parent in member.parents), options=member.options,
+              shape=member.shape, dtype=getattr(torch, member.dtype), seeds=member.seeds, training=member.training,
+              tokens_N=text)  # fmt: skip
     child = member.descent.make(job)
     save_folder(pack(child.model, torch.float32), tmp_path / "plain")
     stored, plain = (resolve(begat.open_checkpoint(tmp_path / folder)) for folder in ("stored", "plain"))

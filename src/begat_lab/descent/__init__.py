@@ -6,6 +6,7 @@ pedigree. The contract test (`tests/lab/test_descent_contract.py`) picks it up. 
 
 # one import per file
 from begat_lab.descent import (  # noqa: F401
+    awq,
     copied,
     depth,
     disguised,
@@ -14,6 +15,7 @@ from begat_lab.descent import (  # noqa: F401
     four_bit,
     fp8,
     gguf_file,
+    gptq,
     int8,
     lora,
     merge_dare,
@@ -27,6 +29,7 @@ from begat_lab.descent import (  # noqa: F401
     stitched,
     tower,
     upcycled,
+    upcycled_split,
     vocabulary,
 )
 from begat_lab.descent.base import DEPENDENT, INDEPENDENT, KINDS, SEEDS, Child, Job, Kind, kind

@@ -1,11 +1,12 @@
 """GGUF: the parent as llama.cpp's converter and quantiser write it: their names, their row order of q and k, their block types.
 
 Enters: a parent.  Leaves: `model.gguf` beside the config.  Blocks are 32 inputs of a row: Q8_0 int8, Q4_0 four bits, each with a
-float16 scale.  Needs the `gguf` package, which does the rounding.
+float16 scale; or 256, of the K-quants.  Needs the `gguf` package, which does the rounding but for the K-quants: `k_quants.py`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from begat import InputError
 from begat_lab.descent.base import Child, Job, kind
+from begat_lab.descent.k_quants import BLOCK, FALLBACK, QUANTISERS
 from begat_lab.models.dense import DenseLM
 from begat_lab.models.huggingface import CONFIG, config_json
 from begat_lab.tokenizer import byte_letters, write_tokenizer
 
 FILE = "model.gguf"
-TYPES = ("F32", "F16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
+TYPES = ("F32", "F16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q6_K")
 _NAMES = {
     "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
@@ -37,7 +39,9 @@ _OUTSIDE = {
 class Blocks:
     """Which block type."""
 
-    type: str = "Q8_0"  # of every matrix, embedding and head too; gains stay F32
+    type: str = (
+        "Q8_0"  # of every matrix, embedding and head too; gains stay F32, and rows of no whole K-quant blocks take a type of 32
+    )
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
@@ -52,24 +56,34 @@ def gguf_file(job: Job) -> Child:
     except ImportError:
         raise InputError("kind gguf needs the gguf package", fix="pip install begat[gguf]") from None
     model = job.parent()
-    quant = gguf.GGMLQuantizationType[job.options.type]
     writer = gguf.GGUFWriter(job.folder / FILE, "llama")
     _describe(writer, model)
+    types: Counter[str] = Counter()
     with torch.no_grad():
         for name, weight in model.state_dict().items():
             order = _row_order(name, model)
             values = weight[order].numpy()
-            packed = gguf.quants.quantize(values, quant) if values.ndim > 1 else values
+            chosen = _type_of(job.options.type, values)
+            quant = gguf.GGMLQuantizationType[chosen]
+            packed = QUANTISERS[chosen](values) if chosen in QUANTISERS else gguf.quants.quantize(values, quant)
             writer.add_tensor(_gguf_name(name), packed, raw_dtype=quant if values.ndim > 1 else None)
             if values.ndim > 1:
                 weight[order] = torch.from_numpy(np.array(gguf.quants.dequantize(packed, quant), dtype=np.float32))
+                types[chosen] += 1
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     (job.folder / CONFIG).write_text(config_json(model.config, torch.float32), encoding="utf-8", newline="\n")
     write_tokenizer(job.folder, model.config.vocab_size)
-    return Child(model)
+    return Child(model, {"types": dict(types)})
+
+
+def _type_of(asked: str, values: np.ndarray) -> str:
+    """The type of one tensor: vectors stay, and K-quants need whole blocks."""
+    if values.ndim == 1:
+        return "F32"
+    return FALLBACK[asked] if asked in FALLBACK and values.shape[-1] % BLOCK else asked
 
 
 def _gguf_name(name: str) -> str:
