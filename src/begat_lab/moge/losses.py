@@ -18,16 +18,18 @@ from begat_lab.moge.router import Routing
 # Shape suffixes as in router.py. real_T: True where the token is no padding.
 
 
-def paper_balance_loss(routing: Routing, real_T: Tensor | None = None) -> Tensor:
+def paper_balance_loss(routing: Routing, real_T: Tensor | None = None, *, visits_N: Tensor | None = None) -> Tensor:
     """The paper's loss of one layer (arXiv:2505.21411, section 2.2) with alpha = 1: sum over experts of f_i * p_i.
 
     f_i = N / (K |B|) * (tokens that visit expert i, by the grouped choice); p_i = mean over the tokens of the softmax over all N.
     It is 1 when load and probabilities are uniform. Between groups there is nothing to balance; it works inside each group.
+    `visits_N` counts the visits in a batch that is spread over ranks; the mean over ranks is then the loss of the whole batch.
     """
-    probs_TN, ids_TK = _real(routing.probs_TN, real_T), _real(routing.expert_ids_TK, real_T)
-    N, K = routing.grouping.experts, routing.grouping.picks_per_token
-    visits_N = torch.bincount(ids_TK.flatten(), minlength=N).to(probs_TN.dtype)
-    return (visits_N * (N / (K * len(ids_TK))) * probs_TN.mean(0)).sum()
+    probs_TN, N = _real(routing.probs_TN, real_T), routing.grouping.experts
+    if visits_N is None:
+        visits_N = torch.bincount(_real(routing.expert_ids_TK, real_T).flatten(), minlength=N)
+    f_N = visits_N.to(probs_TN.dtype) * (N / visits_N.sum())  # K |B| visits in all
+    return (f_N * probs_TN.mean(0)).sum()
 
 
 def released_balance_loss(routings: Sequence[Routing], real_T: Tensor | None = None) -> Tensor:

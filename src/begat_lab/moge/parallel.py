@@ -24,6 +24,9 @@ from begat_lab.moge.router import Routing, route
 # Shape suffixes as in router.py, and R: ranks, A = R*T: all ranks' tokens, Q = K/R: a token's picks on one rank.
 
 DISPATCHES = ("all-gather", "all-to-all", "ragged")
+# torch 2.13 renamed these two.
+_gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+_reduce_into = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 BACKENDS = {"cpu": "gloo", "cuda": "nccl", "npu": "hccl"}
 
 
@@ -150,13 +153,13 @@ class AllToAll(torch.autograd.Function):  # type: ignore[misc]
 
 def _gathered(x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
     whole = x.new_empty((dist.get_world_size(group) * x.shape[0], *x.shape[1:]))
-    dist.all_gather_into_tensor(whole, x.contiguous(), group=group)
+    _gather_into(whole, x.contiguous(), group=group)
     return whole
 
 
 def _scattered(x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
     own = x.new_empty((x.shape[0] // dist.get_world_size(group), *x.shape[1:]))
-    dist.reduce_scatter_tensor(own, x.contiguous(), group=group)
+    _reduce_into(own, x.contiguous(), group=group)
     return own
 
 
