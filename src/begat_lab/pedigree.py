@@ -1,13 +1,15 @@
 """A pedigree: which members a family has, of what descent, from which seeds. Read strictly from TOML; nothing is grown here.
 
 Enters: a TOML file, or the name of a shipped one (`pedigrees/`).  Leaves: a `Family`, its members sorted so that parents come first.
-Kinds of descent and what they may be asked: `descent/`.  Who grows it: `grow.py`.  Who is whose relative: `kinship.py`.
+Kinds of descent and what they may be asked: `descent/`.  Whether members fit their parents: `lineage.py`.  Who grows it: `grow.py`.
+Who is whose relative: `kinship.py`.
 
     name = "small"                     about = "…"
+    architecture = "dense"             # one of models.ARCHITECTURES; of members with fresh weights, others have their parents'
     text = "library"                   # which corpus of text.py, unless a member says otherwise
     dtype = "bfloat16"                 # of stored floats
     threads = 1                        # torch threads of one member; the last bits depend on it
-    [shape]     fields of DenseConfig  # of members with fresh weights
+    [shape]     fields of its config   # of members with fresh weights; a member of another architecture gives all of its own
     [training]  fields of Recipe       # of members that train; a member's own table overrides single fields
     [[member]]
     name = "stranger"                  kind = "scratch"
@@ -24,21 +26,20 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from graphlib import CycleError, TopologicalSorter
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from begat import InputError
 from begat_lab.descent import KINDS, SEEDS, Kind
-from begat_lab.models.dense import DenseConfig
+from begat_lab.lineage import sorted_members
+from begat_lab.models import ARCHITECTURES
 from begat_lab.tables import fill, refuse_unknown
 from begat_lab.training import Recipe
 
-ARCHITECTURES = ("dense",)
 DTYPES = ("bfloat16", "float16", "float32")
 _FAMILY = ("name", "about", "architecture", "text", "dtype", "threads", "shape", "training", "member")
-_MEMBER = ("name", "kind", "parents", "count", "vary", "text", "dtype", "shape", "training", "options", *SEEDS)
+_MEMBER = ("name", "kind", "parents", "count", "vary", "architecture", "text", "dtype", "shape", "training", "options", *SEEDS)
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 
 
@@ -50,7 +51,7 @@ class Member:
     kind: str
     parents: tuple[str, ...]
     architecture: str
-    shape: DenseConfig
+    shape: Any  # the config of its architecture
     dtype: str
     seeds: Mapping[str, int]
     options: Any
@@ -152,6 +153,7 @@ class _Row:
     parents: tuple[str, ...] = ()
     count: int = 1
     vary: tuple[str, ...] = ()
+    architecture: str | None = None
     text: str | None = None
     dtype: str | None = None
     initial_seed: int | None = None
@@ -162,21 +164,20 @@ class _Row:
 def _family(raw: dict[str, Any], source: str) -> Family:
     refuse_unknown(raw, _FAMILY, "the pedigree")
     head = fill(_Head, _without(raw, "shape", "training", "member"), "the pedigree")
-    _one_of(head.architecture, ARCHITECTURES, "the pedigree, architecture")
+    _one_of(head.architecture, tuple(ARCHITECTURES), "the pedigree, architecture")
     _name(head.name)
     if head.threads < 1:
         raise InputError("the pedigree, threads", expected="1 or more", found=head.threads)
     for key, kind in (("shape", dict), ("training", dict), ("member", list)):
         if not isinstance(raw.get(key), kind):
             raise InputError(f"the pedigree lacks {'[[member]]' if kind is list else f'[{key}]'}", fix="add it")
-    shape = fill(DenseConfig, raw["shape"], "[shape]")
+    shape: Any = fill(ARCHITECTURES[head.architecture].config, raw["shape"], "[shape]")
     training = fill(Recipe, raw["training"], "[training]")
     members = [member for row in raw["member"] for member in _members(row, head, shape, training)]
-    _check_lotteries(members)
-    return Family(name=head.name, about=head.about, threads=head.threads, members=_sorted(members), source=source)
+    return Family(name=head.name, about=head.about, threads=head.threads, members=sorted_members(members), source=source)
 
 
-def _members(raw: dict[str, Any], head: _Head, shape: DenseConfig, training: Recipe) -> list[Member]:
+def _members(raw: dict[str, Any], head: _Head, usual: Any, training: Recipe) -> list[Member]:
     where = f"member '{raw.get('name', '?')}'"
     refuse_unknown(raw, _MEMBER, where)
     row = fill(_Row, _without(raw, "shape", "training", "options"), where)
@@ -184,18 +185,20 @@ def _members(raw: dict[str, Any], head: _Head, shape: DenseConfig, training: Rec
         raise InputError(f"{where} has an unknown kind", found=row.kind, fix="begat-lab kinds lists them")
     kind = KINDS[row.kind]
     fresh = kind.parents[1] == 0 or not kind.inherits
-    for key, allowed in (("shape", fresh), ("training", kind.trains), ("text", kind.trains)):
+    for key, allowed in (("architecture", fresh), ("shape", fresh), ("training", kind.trains), ("text", kind.trains)):
         if key in raw and not allowed:
             raise InputError(f"{where}: {key} means nothing for kind {kind.name}", fix=f"remove {key}")
-    shape = fill(DenseConfig, raw.get("shape", {}), f"{where}, shape", shape)
-    dtype, text = row.dtype or head.dtype, row.text or head.text
+    dtype, text, architecture = row.dtype or head.dtype, row.text or head.text, row.architecture or head.architecture
+    _one_of(architecture, kind.knows if fresh else tuple(ARCHITECTURES), f"{where}, architecture for kind {kind.name}")
+    base = usual if architecture == head.architecture else None
+    shape: Any = fill(ARCHITECTURES[architecture].config, raw.get("shape", {}), f"{where}, shape", base)
     _one_of(dtype, DTYPES, f"{where}, dtype")
     return [
         Member(
             name=name,
             kind=row.kind,
             parents=parents,
-            architecture=head.architecture,
+            architecture=architecture,
             shape=shape,
             dtype=dtype,
             seeds=seeds,
@@ -235,53 +238,6 @@ def _copies(row: _Row, kind: Kind, where: str) -> list[tuple[str, tuple[str, ...
         raise InputError(f"{where}: parent's name with braces", expected="{i} or {i:02d}", found=str(err)) from None
     seeds = [{name: seed + i * (name in row.vary) for name, seed in given.items()} for i in range(row.count)]
     return [(f"{row.name}-{i:0{digits}d}", parents[i], seeds[i]) for i in range(row.count)]
-
-
-def _sorted(members: list[Member]) -> tuple[Member, ...]:
-    """Parents first, else in the order of the file; names and parents checked."""
-    names = {member.name: member for member in members}
-    if len(names) < len(members):
-        seen = [member.name for member in members]
-        raise InputError("two members have one name", found=next(name for name in seen if seen.count(name) > 1))
-    for member in members:
-        _check_parents(member, names)
-    try:
-        order = list(TopologicalSorter({member.name: member.parents for member in members}).static_order())
-    except CycleError as err:
-        raise InputError("members descend from each other in a circle", found=" ← ".join(err.args[1])) from None
-    depth: dict[str, int] = {}
-    for name in order:
-        depth[name] = 1 + max((depth[parent] for parent in names[name].parents), default=-1)
-    return tuple(sorted(members, key=lambda member: depth[member.name]))
-
-
-def _check_parents(member: Member, names: Mapping[str, Member]) -> None:
-    kind, where = member.descent, f"member '{member.name}'"
-    least, most = kind.parents
-    if not least <= len(member.parents) <= most:
-        wanted = str(least) if least == most else f"{least} to {most}"
-        raise InputError(f"{where}: kind {kind.name} has other parents", expected=wanted, found=len(member.parents))
-    if len(set(member.parents)) < len(member.parents):
-        raise InputError(f"{where} names a parent twice", found=", ".join(member.parents))
-    for number, parent in enumerate(member.parents):
-        if parent not in names:
-            raise InputError(
-                f"{where} has a parent that is not in the pedigree", found=parent, fix="add the parent or correct its name"
-            )
-        wanted = kind.takes[min(number, len(kind.takes) - 1)]
-        if names[parent].descent.stores != wanted:
-            raise InputError(f"{where}: parent {parent} cannot be read by kind {kind.name}", expected=f"a member that stores a {wanted}",
-                             found=f"{names[parent].kind}, which stores a {names[parent].descent.stores}")  # fmt: skip
-
-
-def _check_lotteries(members: list[Member]) -> None:
-    """One initial seed in two shapes would give weights that are alike in part; kinship could not name that."""
-    drawn: dict[int, Member] = {}
-    for member in members:
-        seed = member.seeds.get("initial_seed")
-        if seed is not None and drawn.setdefault(seed, member).shape != member.shape:
-            raise InputError(f"members '{drawn[seed].name}' and '{member.name}' have different shapes but one initial_seed", found=seed,
-                             fix="give the second another initial_seed")  # fmt: skip
 
 
 def _without(table: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Recipe:
     rate: float = 3e-3  # peak learning rate
     warmup: int = 50  # steps of linear rise
     cosine: bool = True  # fall to a tenth of the peak along a cosine; False: stay at the peak, as a long fine-tune does
-    weight_decay: float = 0.1  # on matrices, not on the embedding and not on gains
+    weight_decay: float = 0.1  # on matrices, not on embeddings and not on gains and biases
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0  # largest gradient norm
 
@@ -101,20 +101,23 @@ def next_token_loss(model: nn.Module, window_BT: Tensor) -> Tensor:
     return F.cross_entropy(logits_BTV.flatten(0, 1), window_BT[:, 1:].flatten())
 
 
-def validation_loss(model: nn.Module, tokens_N: Tensor, context: int = 128, windows: int = 512) -> float:
-    """Nats per token over the first `windows` windows of a held-out text, end to end and none twice."""
+def validation_loss(
+    model: nn.Module, tokens_N: Tensor, context: int = 128, windows: int = 512, loss_of: Loss = next_token_loss
+) -> float:
+    """Nats per predicted token over the first `windows` windows of a held-out text, end to end and none twice."""
     length = context + 1
     window_BT = tokens_N[: len(tokens_N) // length * length].view(-1, length)[:windows]
     with torch.no_grad():
-        total = sum(float(next_token_loss(model, part_BT)) * len(part_BT) for part_BT in window_BT.split(32))
+        total = sum(float(loss_of(model, part_BT)) * len(part_BT) for part_BT in window_BT.split(32))
     return total / len(window_BT)
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     matrices: list[Tensor] = []
     others: list[Tensor] = []
-    for name, weight in model.named_parameters():
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    for weight in model.parameters():
         if not weight.requires_grad:
             continue
-        (matrices if weight.dim() > 1 and "embed_tokens" not in name else others).append(weight)
+        (matrices if weight.dim() > 1 and id(weight) not in tables else others).append(weight)
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -20,7 +20,8 @@ import torch
 import begat
 from begat import InputError
 from begat_lab.descent import Child
-from begat_lab.models.dense import DenseLM
+from begat_lab.models import architecture_of
+from begat_lab.models.architecture import LanguageModel
 from begat_lab.models.huggingface import load_folder
 from begat_lab.pedigree import Family, Member
 from begat_lab.text import Corpus, unigram_entropy, within
@@ -64,14 +65,15 @@ def describe_member(
     }
 
 
-def losses(model: DenseLM, corpus: Corpus) -> float:
-    """Nats per token of held-out text, of those tokens that the model's vocabulary has."""
+def losses(model: LanguageModel, corpus: Corpus) -> float:
+    """Nats per predicted token of held-out text, of those tokens that the model's vocabulary has; which are masked is fixed."""
     tokens_N = within(corpus.validation, model.config.vocab_size)
+    measure = architecture_of(model.config).measure(torch.Generator().manual_seed(0))
     context = min(_CONTEXT, model.config.max_position_embeddings, len(tokens_N) - 1)
-    return round(validation_loss(model, tokens_N, context, _WINDOWS), 4)
+    return round(validation_loss(model, tokens_N, context, _WINDOWS, measure), 4)
 
 
-def change_from(parent: Path, child: DenseLM) -> float | None:
+def change_from(parent: Path, child: LanguageModel) -> float | None:
     """||child - parent|| / ||parent|| over all weights; None when the shapes differ."""
     before, after = load_folder(parent).model.state_dict(), child.state_dict()
     if {name: weight.shape for name, weight in before.items()} != {name: weight.shape for name, weight in after.items()}:

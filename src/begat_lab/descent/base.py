@@ -17,17 +17,21 @@ from torch import Tensor
 
 from begat import InputError
 from begat.registry import Registry
-from begat_lab.models.dense import DenseConfig, DenseLM
+from begat_lab.models import ARCHITECTURES, architecture_of
+from begat_lab.models.architecture import LanguageModel
 from begat_lab.models.huggingface import load_folder, pack, save_folder
+from begat_lab.text import within
 from begat_lab.tokenizer import write_tokenizer
-from begat_lab.training import Recipe, Say, Tick, silent, still
+from begat_lab.training import Recipe, Say, Tick, silent, still, train
 
 #: the sources of chance a member may have, each seeded in the pedigree on its own
 SEEDS = {
     "initial_seed": "the lottery of the initial weights",
-    "window_seed": "which windows of the text, in which order",
+    "window_seed": "which windows of the text, in which order, and which of their words are masked",
     "chance_seed": "all else: masks, noise, new rows",
 }
+#: for kinds that know what to do with a parent of any architecture
+EVERY = tuple(ARCHITECTURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class NoOptions:
 class Child:
     """A new member: its weights as they are stored (float32), and facts for its `truth.json`."""
 
-    model: DenseLM
+    model: LanguageModel
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -50,7 +54,7 @@ class Job:
     folder: Path
     parents: tuple[Path, ...]
     options: Any  # an instance of the kind's `options`
-    shape: DenseConfig  # of members that start from fresh weights; children have their parents'
+    shape: Any  # config of members that start from fresh weights; children have their parents'
     dtype: torch.dtype  # of the stored floats
     seeds: Mapping[str, int]
     training: Recipe | None = None
@@ -58,7 +62,7 @@ class Job:
     say: Say = silent
     tick: Tick = still
 
-    def parent(self, number: int = 0) -> DenseLM:
+    def parent(self, number: int = 0) -> LanguageModel:
         """Parent `number` as stored, in float32. Children start from the file, rounded as it was, as anybody's would."""
         return load_folder(self.parents[number]).model
 
@@ -72,7 +76,14 @@ class Job:
             raise ValueError("a kind that reads text must be registered with trains=True")
         return self.tokens_N, self.training
 
-    def store(self, model: DenseLM, **details: Any) -> Child:
+    def train(self, model: LanguageModel) -> None:
+        """Train on the member's text, by the loss of the model's architecture."""
+        tokens_N, recipe = self.text()
+        windows = self.generator("window_seed")
+        loss_of = architecture_of(model.config).loss(windows)
+        train(model, within(tokens_N, model.config.vocab_size), recipe, windows, self.say, loss_of=loss_of, tick=self.tick)
+
+    def store(self, model: LanguageModel, **details: Any) -> Child:
         """Write `model` as plain floats, with its tokenizer; the child is what was written, not what was rounded away."""
         save_folder(pack(model, self.dtype), self.folder)
         write_tokenizer(self.folder, model.config.vocab_size)
@@ -93,6 +104,7 @@ class Kind:
     takes: tuple[str, ...]  # what each parent must store; the last holds for all that follow
     stores: str  # "model" (plain floats), "adapter", "quantised"
     inherits: bool  # False: the parents' weights do not enter (distilled)
+    knows: tuple[str, ...]  # the architectures it can make or read
     expects: frozenset[str]  # the verdicts of begat about parent and child that are right
 
 
@@ -115,6 +127,7 @@ def kind(
     takes: tuple[str, ...] = ("model",),
     stores: str = "model",
     inherits: bool = True,
+    knows: tuple[str, ...] = ("dense",),
     expects: frozenset[str] | None = None,
 ) -> Callable[[Callable[[Job], Child]], Callable[[Job], Child]]:
     """Decorator: register the function that makes a member of this kind."""
@@ -124,14 +137,14 @@ def kind(
         right = expects or (DEPENDENT if inherits else INDEPENDENT)
         KINDS.add(name)(
             Kind(name=name, title=title, make=make, parents=many, seeds=seeds, trains=trains, options=options, takes=takes,
-                 stores=stores, inherits=inherits, expects=right)
+                 stores=stores, inherits=inherits, knows=knows, expects=right)
         )  # fmt: skip
         return make
 
     return put
 
 
-def same_shape(models: list[DenseLM]) -> None:
+def same_shape(models: list[LanguageModel]) -> None:
     """An error when weights that are to be combined do not have one set of names and shapes."""
     first = {name: tuple(weight.shape) for name, weight in models[0].state_dict().items()}
     for number, model in enumerate(models[1:], 1):

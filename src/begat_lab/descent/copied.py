@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from begat_lab.descent.base import Child, Job, kind
+from begat_lab.descent.base import EVERY, Child, Job, kind
 
 
-@kind("copied", "copy, in its own number type", expects=frozenset({"identical", "re-encoded"}))
+@kind("copied", "copy, in its own number type", knows=EVERY, expects=frozenset({"identical", "re-encoded"}))
 def copied(job: Job) -> Child:
     """Load and store."""
     return job.store(job.parent())

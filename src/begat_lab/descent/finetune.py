@@ -12,29 +12,27 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from begat_lab.descent.base import Child, Job, kind
+from begat_lab.descent.base import EVERY, Child, Job, kind
 from begat_lab.models.dense import DenseLM
 from begat_lab.models.huggingface import load_folder, save_folder, with_model
-from begat_lab.text import within
 from begat_lab.training import Recipe, Say, silent, train, validation_loss
 
 
-@kind("fine-tune", "fine-tuned", seeds=("window_seed",), trains=True)
+@kind("fine-tune", "fine-tuned", seeds=("window_seed",), trains=True, knows=EVERY)
 def fine_tuned(job: Job) -> Child:
     """The parent, trained on."""
     return _trained_on(job)
 
 
-@kind("continued", "continued pre-training", seeds=("window_seed",), trains=True)
+@kind("continued", "continued pre-training", seeds=("window_seed",), trains=True, knows=EVERY)
 def continued(job: Job) -> Child:
     """As fine-tuning; the name says that the text is large beside the parent's. A ladder of them is a chain of members."""
     return _trained_on(job)
 
 
 def _trained_on(job: Job) -> Child:
-    tokens_N, recipe = job.text()
     model = job.parent()
-    train(model, within(tokens_N, model.config.vocab_size), recipe, job.generator("window_seed"), job.say, tick=job.tick)
+    job.train(model)
     return job.store(model)
 
 

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from begat import InputError
-from begat_lab.descent.base import Child, Job, kind
-from begat_lab.models.dense import DenseLM
+from begat_lab.descent.base import EVERY, Child, Job, kind
+from begat_lab.models import architecture_of
+from begat_lab.models.architecture import LanguageModel
 
 GROUP = 32  # G: inputs that share a scale
 LEVELS = 7  # largest q
 _SMALLEST_NORMAL_F16 = 2.0**-14  # below it F16 loses bits and scale * q would no longer be exact
 
 
-@kind("four-bit", "four-bit grid, stored as F16", expects=frozenset({"re-encoded"}))
+@kind("four-bit", "four-bit grid, stored as F16", knows=EVERY, expects=frozenset({"re-encoded"}))
 def rounded(job: Job) -> Child:
     """The parent on the grid."""
     if job.dtype != torch.float16:
@@ -29,13 +30,14 @@ def rounded(job: Job) -> Child:
     return job.store(four_bit(job.parent()))
 
 
-def four_bit(parent: DenseLM) -> DenseLM:
+def four_bit(parent: LanguageModel) -> LanguageModel:
     """A copy of `parent` with every attention and MLP matrix on a four-bit grid."""
-    child = copy.deepcopy(parent)
+    child, architecture = copy.deepcopy(parent), architecture_of(parent.config)
     with torch.no_grad():
         for name, weight in child.named_parameters():
-            if name.endswith("_proj.weight"):
-                weight.copy_(round_to_grid(weight))
+            if architecture.is_matrix(name):
+                weight_OI = architecture.turned(weight)
+                weight_OI.copy_(round_to_grid(weight_OI))
     return child
 
 
@@ -44,7 +46,7 @@ def round_to_grid(weight_OI: Tensor) -> Tensor:
     outputs, inputs = weight_OI.shape
     if inputs % GROUP:
         raise ValueError(f"{inputs} inputs are not whole groups of {GROUP}")
-    weight_OGI = weight_OI.float().view(outputs, -1, GROUP)
+    weight_OGI = weight_OI.float().reshape(outputs, -1, GROUP)
     scale_OG1 = (weight_OGI.abs().amax(-1, keepdim=True) / LEVELS).bfloat16().float()  # bfloat16 has 8 significant bits
     if bool(((scale_OG1 > 0) & (scale_OG1 < _SMALLEST_NORMAL_F16)).any()):
         raise ValueError("a group of weights is too small for its four-bit grid to be exact in F16")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from begat_lab.descent.base import Child, Job, kind
+from begat_lab.descent.base import EVERY, Child, Job, kind
 from begat_lab.descent.quantised import store_quantised
 
 _LARGEST = 448.0  # of E4M3
@@ -20,7 +20,7 @@ class Blocks:
     block: int = 128  # rows and columns that share a scale; the last block of an axis may be short
 
 
-@kind("fp8", "FP8 (E4M3), one scale a block", options=Blocks, stores="quantised")
+@kind("fp8", "FP8 (E4M3), one scale a block", options=Blocks, stores="quantised", knows=EVERY)
 def fp8(job: Job) -> Child:
     """Quantise the parent."""
     block = job.options.block

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from begat_lab.descent.base import Child, Job, kind
+from begat_lab.descent.base import EVERY, Child, Job, kind
 from begat_lab.descent.quantised import store_quantised
 
 _NOTE = {
@@ -15,7 +15,7 @@ _NOTE = {
 }
 
 
-@kind("int8", "int8, one scale a row", stores="quantised")
+@kind("int8", "int8, one scale a row", stores="quantised", knows=EVERY)
 def int8(job: Job) -> Child:
     """Quantise the parent."""
     return store_quantised(job, _encode, _NOTE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from begat import InputError
-from begat_lab.descent.base import Child, Job, kind, same_shape
+from begat_lab.descent.base import EVERY, Child, Job, kind, same_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Dare:
             raise InputError("share that a DARE merge drops", expected="0 or more, below 1", found=self.drop)
 
 
-@kind("merge-dare", "DARE merge of children of a base", parents=(3, 8), seeds=("chance_seed",), options=Dare)
+@kind("merge-dare", "DARE merge of children of a base", parents=(3, 8), seeds=("chance_seed",), options=Dare, knows=EVERY)
 def merge_dare(job: Job) -> Child:
     """Parent 0 is the base, the others are its children; each keeps its own random part."""
     models, chance, drop = (

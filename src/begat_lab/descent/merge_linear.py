@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from begat import InputError
-from begat_lab.descent.base import Child, Job, kind, same_shape
+from begat_lab.descent.base import EVERY, Child, Job, kind, same_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Shares:
     shares: tuple[float, ...] = ()  # one a parent, adding up to 1; empty: equal
 
 
-@kind("merge-linear", "weighted mean of its parents", parents=(2, 8), options=Shares)
+@kind("merge-linear", "weighted mean of its parents", parents=(2, 8), options=Shares, knows=EVERY)
 def merge_linear(job: Job) -> Child:
     """Tensor by tensor."""
     models = [job.parent(number) for number in range(len(job.parents))]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from begat import InputError
-from begat_lab.descent.base import Child, Job, kind, same_shape
+from begat_lab.descent.base import EVERY, Child, Job, kind, same_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Ties:
             raise InputError("density of a TIES merge", expected="above 0, at most 1", found=self.density)
 
 
-@kind("merge-ties", "TIES merge of children of a base", parents=(3, 8), options=Ties)
+@kind("merge-ties", "TIES merge of children of a base", parents=(3, 8), options=Ties, knows=EVERY)
 def merge_ties(job: Job) -> Child:
     """Parent 0 is the base, the others are its children."""
     models = [job.parent(number) for number in range(len(job.parents))]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from begat_lab.descent.base import Child, Job, kind
+from begat_lab.descent.base import EVERY, Child, Job, kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Noise:
     share: float = 0.1  # standard deviation of the noise over the tensor's (rms for gains)
 
 
-@kind("noised", "parent plus noise", seeds=("chance_seed",), options=Noise)
+@kind("noised", "parent plus noise", seeds=("chance_seed",), options=Noise, knows=EVERY)
 def noised(job: Job) -> Child:
     """Tensor by tensor, in the order of the state dict."""
     model, chance = job.parent(), job.generator("chance_seed")

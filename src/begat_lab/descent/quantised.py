@@ -17,21 +17,24 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from begat_lab.descent.base import Child, Job
-from begat_lab.models.dense import DenseLM
+from begat_lab.models import architecture_of
+from begat_lab.models.architecture import LanguageModel
 from begat_lab.models.huggingface import CONFIG, WEIGHTS, config_json
 from begat_lab.tokenizer import write_tokenizer
 
-#: of weight_OI: tensors to store, by what follows "….weight", and the float32 values that a reader will compute
+#: of a matrix as it lies (rows are outputs, in GPT-2 inputs): tensors to store, by what follows "….weight", and the float32 values
+#: that a reader will compute
 Encode = Callable[[Tensor], tuple[dict[str, Tensor], Tensor]]
 
 
 def store_quantised(job: Job, encode: Encode, note: dict[str, Any]) -> Child:
     """Every attention and MLP matrix encoded, all else in the member's dtype; `note` becomes `quantization_config`."""
     child = copy.deepcopy(job.parent())
+    architecture = architecture_of(child.config)
     tensors: dict[str, Tensor] = {}
     with torch.no_grad():
         for name, weight in child.state_dict().items():
-            if name.endswith("_proj.weight"):
+            if architecture.is_matrix(name):
                 stored, values = encode(weight)
                 tensors |= {name + end: tensor.contiguous() for end, tensor in stored.items()}
             else:
@@ -41,7 +44,7 @@ def store_quantised(job: Job, encode: Encode, note: dict[str, Any]) -> Child:
     return write_quantised(job, child, tensors, note)
 
 
-def write_quantised(job: Job, child: DenseLM, tensors: dict[str, Tensor], note: dict[str, Any], **details: Any) -> Child:
+def write_quantised(job: Job, child: LanguageModel, tensors: dict[str, Tensor], note: dict[str, Any], **details: Any) -> Child:
     """Write `tensors`, which stand for the weights of `child`; `note` becomes `quantization_config`, `details` go into its truth."""
     save_file(tensors, job.folder / WEIGHTS, metadata={"format": "pt"})
     config = json.loads(config_json(child.config, job.dtype)) | {"quantization_config": note}

@@ -36,6 +36,7 @@ def run_trace(folder: Path, probe_NT: I64) -> Trace | str:
     try:
         import torch
 
+        from begat_lab.models.dense import DenseConfig
         from begat_lab.models.huggingface import load_folder
 
         model = load_folder(folder).model
@@ -45,6 +46,8 @@ def run_trace(folder: Path, probe_NT: I64) -> Trace | str:
         return f"cannot run in the lab's dense model: config.json lacks {error}"
     except (ValueError, OSError, RuntimeError) as error:
         return f"cannot run in the lab's dense model: {error}"
+    if not isinstance(model.config, DenseConfig) or not hasattr(model.model.layers[0], "mlp"):
+        return "cannot run in the lab's dense model: another architecture"
     if int(probe_NT.max()) >= model.config.vocab_size:
         return f"the probe names token {int(probe_NT.max())}, the model has {model.config.vocab_size}"
     found = Trace([], [], [])

@@ -1,4 +1,4 @@
-"""A Llama-shaped decoder, read from top to bottom: config, norm, attention, MLP, block, model, initial weights.
+"""A Llama-shaped decoder, read from top to bottom: config, norm, attention, MLP, block, model, initial weights, `config.json`.
 
 Enters: a `DenseConfig` and token ids.  Leaves: logits.  Attributes carry Hugging Face's names, so that the state dict *is* the
 checkpoint and no table of names can be wrong.  Files and folders: `huggingface.py`.  Training: `begat_lab.training`.
@@ -6,11 +6,15 @@ checkpoint and no table of names can be wrong.  Files and folders: `huggingface.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from begat_lab.models.architecture import ARCHITECTURES, Architecture, LanguageModel, draw
 
 # Shape suffixes: x_BTD is a tensor of shape [B, T, D].
 #   B batch     T position (time)     V vocabulary     D hidden size (the residual stream)     F MLP units
@@ -130,8 +134,10 @@ class Decoder(nn.Module):  # type: ignore[misc]
         return self.norm(x_BTD)
 
 
-class DenseLM(nn.Module):  # type: ignore[misc]
+class DenseLM(LanguageModel):
     """The language model. Its weights are *unset*: make one with `new_model`, or load one with `huggingface.load_folder`."""
+
+    config: DenseConfig
 
     def __init__(self, config: DenseConfig) -> None:
         super().__init__()
@@ -146,41 +152,75 @@ class DenseLM(nn.Module):  # type: ignore[misc]
         return F.linear(x_BTD, head_VD)  # logits_BTV
 
 
-def empty_model(config: DenseConfig) -> DenseLM:
-    """A model in float32 whose weights are whatever the memory held.
+def initialise(model: DenseLM, generator: torch.Generator) -> None:
+    """Draw every weight; what writes to the residual stream is drawn narrower, by sqrt(2 * layers)."""
+    wide = model.config.initializer_range
+    narrow = wide / (2 * model.config.num_hidden_layers) ** 0.5
+    draw(model, generator, wide, narrow, ("o_proj.weight", "down_proj.weight", "w2.weight"))  # w2: of an expert, moe.py
 
-    Built on the `meta` device, which has no memory, so that torch's own random start is never drawn.
-    """
-    with torch.device("meta"):
-        model = DenseLM(config)
-    model.to_empty(device="cpu")
+
+# --- config.json ----------------------------------------------------------------------------------------------
+
+# Settings of Hugging Face's Llama that change the function and that this model does not have, with the value it stands for.
+_FIXED: dict[str, Any] = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "rope_scaling": None}
+
+
+def write_config(config: DenseConfig, dtype: torch.dtype) -> dict[str, Any]:
+    """The fields of `config` and what transformers needs to call it a Llama."""
+    fixed = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": str(dtype).removeprefix("torch.")}
+    return {**fixed, **_FIXED, **asdict(config)}
+
+
+def read_config(raw: dict[str, Any], where: Path) -> DenseConfig:
+    """The `DenseConfig` that a Hugging Face `config.json` describes."""
+    return DenseConfig(**decoder_fields(raw, where))
+
+
+def decoder_fields(raw: dict[str, Any], where: Path) -> dict[str, Any]:
+    """The values of `DenseConfig` in a `config.json`; newer files keep theta under `rope_parameters`."""
+    rope: dict[str, Any] = raw.get("rope_parameters") or {}
+    if rope.get("rope_type", "default") != "default":
+        raise ValueError(f"{where}: rope_type is {rope['rope_type']!r}, the lab's dense model has plain rotary positions only")
+    for key, value in _FIXED.items():
+        if raw.get(key, value) != value:
+            raise ValueError(f"{where}: {key} is {raw[key]!r}, the lab's dense model has {value!r} only")
+    heads = int(raw["num_attention_heads"])
+    return {
+        "vocab_size": int(raw["vocab_size"]),
+        "hidden_size": int(raw["hidden_size"]),
+        "intermediate_size": int(raw["intermediate_size"]),
+        "num_hidden_layers": int(raw["num_hidden_layers"]),
+        "num_attention_heads": heads,
+        "num_key_value_heads": int(raw.get("num_key_value_heads") or heads),
+        "head_dim": int(raw.get("head_dim") or raw["hidden_size"] // heads),
+        "rope_theta": float(raw.get("rope_theta") or rope.get("rope_theta") or 10000.0),
+        "rms_norm_eps": float(raw.get("rms_norm_eps", 1e-6)),
+        "tie_word_embeddings": bool(raw.get("tie_word_embeddings", False)),
+        "initializer_range": float(raw.get("initializer_range", 0.02)),
+        "max_position_embeddings": int(raw.get("max_position_embeddings", 2048)),
+    }
+
+
+DENSE = Architecture(
+    title="Llama-shaped decoder",
+    config=DenseConfig,
+    model=DenseLM,
+    initialise=initialise,
+    model_type="llama",
+    write_config=write_config,
+    read_config=read_config,
+    matrices=r".*_proj\.weight",
+)
+ARCHITECTURES.add("dense")(DENSE)
+
+
+def empty_model(config: DenseConfig) -> DenseLM:
+    """A dense model whose weights are unset."""
+    model: DenseLM = DENSE.empty(config)
     return model
 
 
 def new_model(config: DenseConfig, generator: torch.Generator) -> DenseLM:
-    """An untrained model. The same generator state gives the same weights, which is all that twins share."""
-    model = empty_model(config)
-    initialise(model, generator)
+    """A dense model, untrained."""
+    model: DenseLM = DENSE.new(config, generator)
     return model
-
-
-def initialise(model: DenseLM, generator: torch.Generator) -> None:
-    """Fill every weight, in the order of the state dict, from one generator.
-
-    | weight                            | initial value                                                             |
-    |-----------------------------------|---------------------------------------------------------------------------|
-    | norm gains                        | 1                                                                         |
-    | o_proj, down_proj (write to D)    | N(0, (range / sqrt(2 * layers))^2), so the residual stream does not grow  |
-    | all others, embedding and head    | N(0, range^2), range = `initializer_range`                                |
-
-    Every unit of an axis is drawn alike. That is what makes the order test exact, so never initialise by index.
-    """
-    wide = model.config.initializer_range
-    narrow = wide / (2 * model.config.num_hidden_layers) ** 0.5
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.dim() == 1:
-                weight.fill_(1.0)
-            else:
-                writes = name.endswith(("o_proj.weight", "down_proj.weight"))
-                weight.normal_(0.0, narrow if writes else wide, generator=generator)

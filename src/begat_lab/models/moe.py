@@ -1,25 +1,26 @@
-"""A Mixtral-shaped decoder: the dense decoder (`dense.py`) with its MLP replaced by experts and a router, and its folder.
+"""A Mixtral-shaped decoder: the dense decoder (`dense.py`) with its MLP replaced by experts and a router; loss and `config.json`.
 
-Enters: a `MoeConfig` and token ids.  Leaves: logits, or `config.json` and `model.safetensors`.  Names are Mixtral's: expert E has w1
-(gate), w3 (up) and w2 (down).  A token goes to the `num_experts_per_tok` experts of the largest router logits, weighted by the softmax of
-these.  Every expert is computed for every token and most are weighted by zero: at the lab's sizes that is the plainest way.
+Enters: a `MoeConfig` and token ids.  Leaves: logits.  Names are Mixtral's: expert E has w1 (gate), w3 (up) and w2 (down).  A token
+goes to the `num_experts_per_tok` experts of the largest router logits, weighted by the softmax of these.  Every expert is computed for
+every token and most are weighted by zero: at the lab's sizes that is the plainest way.  Files and folders: `huggingface.py`.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from begat_lab.models.dense import Block, DenseConfig, DenseLM
-from begat_lab.models.huggingface import CONFIG, WEIGHTS
+from begat_lab.models.architecture import ARCHITECTURES, Architecture
+from begat_lab.models.dense import Block, DenseConfig, DenseLM, decoder_fields, initialise
+from begat_lab.models.huggingface import load_folder, pack, save_folder
+from begat_lab.training import Loss, next_token_loss
 
-# Shape suffixes as in dense.py, and E: experts.
+# Shape suffixes as in dense.py, and E: experts, N: positions of all windows, K: experts of a token.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,7 @@ class MoeConfig(DenseConfig):
 
     num_local_experts: int  # E
     num_experts_per_tok: int  # that each token goes to
+    router_aux_loss_coef: float = 0.0  # of the load balance in the training loss; 0 for mixtures that are copies
 
 
 class Expert(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -74,7 +76,7 @@ class MoeBlock(Block):
 
 
 class MoeLM(DenseLM):
-    """The language model. Its weights are unset: make one with `empty_mixture` and fill it."""
+    """The language model. Its weights are unset: draw them (`MOE.new`), or fill an `empty_mixture`."""
 
     config: MoeConfig
 
@@ -83,22 +85,82 @@ class MoeLM(DenseLM):
         self.model.layers = nn.ModuleList(MoeBlock(config) for _ in range(config.num_hidden_layers))
 
 
+# --- loss -----------------------------------------------------------------------------------------------------
+
+
+def balanced_loss(generator: torch.Generator) -> Loss:
+    """Next-token loss plus `router_aux_loss_coef` times the load balance over all layers."""
+
+    def loss(model: nn.Module, window_BT: Tensor) -> Tensor:
+        config: MoeConfig = model.config
+        routed: list[Tensor] = []
+        gates = [layer.block_sparse_moe.gate for layer in model.model.layers]
+        hooks = [gate.register_forward_hook(lambda _module, _inputs, logits_BTE: routed.append(logits_BTE)) for gate in gates]
+        try:
+            plain = next_token_loss(model, window_BT)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        logits_NE = torch.cat([logits_BTE.flatten(0, 1) for logits_BTE in routed])
+        return plain + config.router_aux_loss_coef * load_balance(logits_NE, config.num_experts_per_tok)
+
+    return loss
+
+
+def load_balance(logits_NE: Tensor, active: int) -> Tensor:
+    """E * sum over experts of (tokens sent there / tokens) * (mean probability); `active` when all are used alike (arXiv:2101.03961)."""
+    chosen_NK = logits_NE.topk(active, dim=-1).indices
+    sent_E = F.one_hot(chosen_NK, logits_NE.shape[1]).sum(1).float().mean(0)
+    return logits_NE.shape[1] * (sent_E * logits_NE.softmax(-1).mean(0)).sum()
+
+
+# --- config.json ----------------------------------------------------------------------------------------------
+
+
+def write_config(config: MoeConfig, dtype: torch.dtype) -> dict[str, Any]:
+    """The fields of `config` and what transformers needs to call it a Mixtral."""
+    fixed = {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "torch_dtype": str(dtype).removeprefix("torch."),
+             "hidden_act": "silu", "sliding_window": None}  # fmt: skip
+    return {**fixed, **asdict(config)}
+
+
+def read_config(raw: dict[str, Any], where: Path) -> MoeConfig:
+    """The `MoeConfig` that a Hugging Face `config.json` describes."""
+    if raw.get("sliding_window") is not None:
+        raise ValueError(f"{where}: sliding_window is {raw['sliding_window']!r}, the lab's mixture sees the whole window")
+    return MoeConfig(
+        **decoder_fields(raw, where),
+        num_local_experts=int(raw["num_local_experts"]),
+        num_experts_per_tok=int(raw["num_experts_per_tok"]),
+        router_aux_loss_coef=float(raw.get("router_aux_loss_coef", 0.0)),
+    )
+
+
+MOE = Architecture(
+    title="Mixtral-shaped decoder",
+    config=MoeConfig,
+    model=MoeLM,
+    initialise=initialise,
+    model_type="mixtral",
+    write_config=write_config,
+    read_config=read_config,
+    matrices=r".*(_proj|\.w[123])\.weight",
+    loss=balanced_loss,
+)
+ARCHITECTURES.add("moe")(MOE)
+
+
+# --- for mixtures made of copies (`descent/upcycled.py`) ------------------------------------------------------
+
+
 def empty_mixture(config: MoeConfig) -> MoeLM:
-    """A mixture in float32 whose weights are whatever the memory held."""
-    with torch.device("meta"):
-        model = MoeLM(config)
-    model.to_empty(device="cpu")
+    """A mixture whose weights are unset."""
+    model: MoeLM = MOE.empty(config)
     return model
 
 
 def save_mixture(model: MoeLM, folder: Path, dtype: torch.dtype) -> MoeLM:
     """Write a Mixtral folder, and return the model as it was stored."""
-    tensors = {name: weight.to(dtype).contiguous() for name, weight in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    fixed = {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "torch_dtype": str(dtype).removeprefix("torch."),
-             "hidden_act": "silu", "sliding_window": None, "router_aux_loss_coef": 0.0}  # fmt: skip
-    text = json.dumps({**fixed, **asdict(model.config)}, indent=2, sort_keys=True) + "\n"
-    (folder / CONFIG).write_text(text, encoding="utf-8", newline="\n")
-    stored = empty_mixture(model.config)
-    stored.load_state_dict(load_file(folder / WEIGHTS))
+    save_folder(pack(model, dtype), folder)
+    stored: MoeLM = load_folder(folder).model
     return stored

@@ -1,0 +1,120 @@
+"""One contract for every architecture of the lab: transformers computes the same from the folder, the folder comes back byte for byte,
+and kinds of descent that know it work on it and are read by begat as what they are."""
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the lab needs torch: pip install begat[lab]")
+pytest.importorskip("safetensors", reason="the lab needs safetensors: pip install begat[lab]")
+
+from begat_lab.descent import Job  # noqa: E402
+from begat_lab.models import ARCHITECTURES  # noqa: E402
+from begat_lab.models.huggingface import load_folder, pack, parse_config, save_folder  # noqa: E402
+from begat_lab.training import Recipe  # noqa: E402
+
+WIDE = {"vocab_size": 97, "num_hidden_layers": 2, "num_attention_heads": 6, "initializer_range": 0.3}
+LLAMA = {**WIDE, "hidden_size": 96, "intermediate_size": 160, "num_key_value_heads": 2, "head_dim": 8}
+SHAPES = {
+    "dense": LLAMA,
+    "gpt2": {
+        "vocab_size": 97,
+        "n_embd": 96,
+        "n_inner": 160,
+        "n_layer": 2,
+        "n_head": 6,
+        "n_positions": 64,
+        "initializer_range": 0.3,
+    },
+    "bert": {**WIDE, "hidden_size": 96, "intermediate_size": 160, "mask_token_id": 96, "max_position_embeddings": 64},
+    "moe": {**LLAMA, "num_local_experts": 4, "num_experts_per_tok": 2, "router_aux_loss_coef": 0.02},
+}
+CLASSES = {"dense": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel", "bert": "BertForMaskedLM", "moe": "MixtralForCausalLM"}
+IDS_BT = (torch.arange(4 * 48) * 37 % 97).view(4, 48)
+
+
+def chance(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def model_of(name, seed=1):
+    """Gains and biases are drawn too, so that none can be forgotten unseen."""
+    architecture = ARCHITECTURES[name]
+    model, generator = architecture.new(architecture.config(**SHAPES[name]), chance(seed)), chance(seed + 1000)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() == 1:
+                weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
+    return model
+
+
+def test_every_architecture_is_tested():
+    assert set(ARCHITECTURES) == set(SHAPES) == set(CLASSES)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_transformers_computes_the_same(tmp_path, name):
+    transformers = pytest.importorskip("transformers", reason="oracle only: pip install transformers to compare logits with it")
+    model = model_of(name)
+    save_folder(pack(model, torch.float32), tmp_path)
+    theirs, info = getattr(transformers, CLASSES[name]).from_pretrained(tmp_path, dtype=torch.float32, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    with torch.no_grad():
+        ours_BTV, theirs_BTV = model(IDS_BT), theirs.eval()(IDS_BT).logits
+    assert ours_BTV.std() > 0.1
+    torch.testing.assert_close(ours_BTV, theirs_BTV, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_folders_come_back_byte_for_byte(tmp_path, name):
+    save_folder(pack(model_of(name), torch.bfloat16), tmp_path / "first")
+    stored = load_folder(tmp_path / "first")
+    assert type(stored.model.config) is ARCHITECTURES[name].config
+    assert stored.model.config == ARCHITECTURES[name].config(**SHAPES[name])
+    save_folder(stored, tmp_path / "second")
+    for file in (tmp_path / "first").iterdir():
+        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes(), file.name
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [("gpt2", "activation_function", "relu"), ("gpt2", "scale_attn_by_inverse_layer_idx", True), ("bert", "hidden_act", "relu"),
+     ("bert", "is_decoder", True), ("moe", "sliding_window", 4), ("dense", "attention_bias", True)],
+)  # fmt: skip
+def test_configs_that_ask_for_something_else_are_refused(tmp_path, name, key, value):
+    save_folder(pack(model_of(name), torch.float32), tmp_path)
+    raw = json.loads((tmp_path / "config.json").read_text()) | {key: value}
+    with pytest.raises(ValueError, match=key):
+        parse_config(json.dumps(raw), tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_one_seed_is_one_draw_and_training_learns(name):
+    architecture = ARCHITECTURES[name]
+    config = architecture.config(**{**SHAPES[name], "initializer_range": 0.05})
+    first, second = architecture.new(config, chance()), architecture.new(config, chance())
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert all(not torch.equal(a, b) for a, b in zip(first.parameters(), architecture.new(config, chance(2)).parameters(), strict=True)
+               if a.dim() > 1)  # fmt: skip
+    tokens_N = torch.arange(4000) % 7 * 5
+    recipe = Recipe(steps=60, batch=4, context=32, rate=3e-3, warmup=5)
+    job = Job(folder=None, parents=(), options=None, shape=config, dtype=torch.float32, seeds={"window_seed": 1}, training=recipe,
+              tokens_N=tokens_N)  # fmt: skip
+    measure = architecture.measure
+    window_BT = tokens_N[: 4 * 33].view(4, 33)
+    before = float(measure(chance())(first, window_BT).detach())
+    job.train(first)
+    after = float(measure(chance())(first, window_BT).detach())
+    assert after < 0.6 * before
+    assert all(torch.isfinite(weight).all() for weight in first.parameters())
+
+
+def test_matrices_are_those_of_attention_and_mlps():
+    counts = {}
+    for name, architecture in ARCHITECTURES.items():
+        state = architecture.empty(architecture.config(**SHAPES[name])).state_dict()
+        chosen = [key for key in state if architecture.is_matrix(key)]
+        assert all(state[key].dim() == 2 for key in chosen)
+        assert not any(part in key for key in chosen for part in ("embed", "wte", "wpe", "gate.weight", "cls.", "lm_head"))
+        counts[name] = len(chosen)
+    assert counts == {"dense": 2 * 7, "gpt2": 2 * 4, "bert": 2 * 6, "moe": 2 * (4 + 3 * 4)}
