@@ -107,8 +107,8 @@ class Reader(Protocol):
 
     bytes_read: int
 
-    def rows(self, entry: TensorEntry, rows: Rows | None, cols: slice | None) -> F32:
-        """Rows of the matrix view as float32 [len(rows), n_cols], dequantised; None = all."""
+    def rows(self, entry: TensorEntry, rows: Rows | None, cols: slice | I64 | None) -> F32:
+        """Rows of the matrix view as float32 [len(rows), n_cols], dequantised; None = all. Only the columns asked for are decoded."""
 
     def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
         """The stored bytes of those rows, [len(rows), bytes per row]."""
@@ -147,7 +147,7 @@ class Checkpoint:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
-    def read(self, name: str, rows: Rows | None = None, cols: slice | None = None) -> F32:
+    def read(self, name: str, rows: Rows | None = None, cols: slice | I64 | None = None) -> F32:
         """Rows (all by default) of the matrix view of tensor `name`, float32."""
         return self.reader.rows(self.entries[name], rows, cols)
 

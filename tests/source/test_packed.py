@@ -106,6 +106,8 @@ def reads_as(checkpoint: Checkpoint, weight: np.ndarray) -> None:
     assert np.array_equal(checkpoint.read("a.weight", some, slice(3, 17)), stored[some, 3:17])
     assert np.array_equal(checkpoint.read("a.weight", range(7, 20)), stored[7:20])
     assert checkpoint.read("a.weight", np.empty(0, dtype=np.int64)).shape == (0, stored.shape[1])
+    columns = np.array([stored.shape[1] - 1, 0, 9, 9, 8])
+    assert np.array_equal(checkpoint.read("a.weight", some, columns), stored[some][:, columns])
 
 
 @pytest.mark.parametrize("note", [None, {"quant_method": "gptq"}])

@@ -107,19 +107,18 @@ class Canonical:
         """Canonical columns of a matrix stored transposed (whole stored rows, cheap), as float32 [len(columns), out]."""
         t = self.tensors[key]
         assert t.transposed
-        whole = isinstance(t.cols, np.ndarray)
-        stored = self.checkpoint.read(t.name, _pick(t.rows, columns), None if isinstance(t.cols, np.ndarray) else t.cols)
-        return stored[:, t.cols] if whole else stored
+        return self.checkpoint.read(t.name, _pick(t.rows, columns), t.cols)
 
     def _read_transposed(self, t: CanonTensor, rows: Rows | None, chunk: int = 1 << 22) -> F32:
         """Stored columns as canonical rows, reading at most `chunk` values at a time."""
         want = np.arange(t.shape[0]) if rows is None else np.asarray(rows)
         out = np.empty((len(want), t.shape[1]), dtype=np.float32)
-        cols, want = (None, t.cols[want]) if isinstance(t.cols, np.ndarray) else (t.cols, want)
-        step = max(1, chunk // max(1, self.checkpoint.entries[t.name].cols))
+        stored_cols = self.checkpoint.entries[t.name].cols
+        at_cols = want if t.cols is None else np.arange(stored_cols)[t.cols][want]
+        step = max(1, chunk // max(1, stored_cols))
         for first in range(0, t.shape[1], step):
             at = _pick(t.rows, range(first, min(first + step, t.shape[1])))
-            out[:, first : first + step] = self.checkpoint.read(t.name, at, cols)[:, want].T
+            out[:, first : first + step] = self.checkpoint.read(t.name, at, at_cols).T
         return out
 
 

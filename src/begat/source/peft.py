@@ -22,7 +22,7 @@ import numpy as np
 from begat.errors import InputError
 from begat.source.formats import ParsedFile
 from begat.source.reader import FileReader
-from begat.types import F32, U8, Checkpoint, Rows, TensorEntry
+from begat.types import F32, I64, U8, Checkpoint, Rows, TensorEntry
 
 _FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _MERGE = "merge the adapter into its base first (peft: merge_and_unload) and give the merged model"
@@ -59,7 +59,7 @@ class MergedReader:
         self._deltas, self._replaced = deltas, replaced
         self.bytes_read = self._base.bytes_read
 
-    def rows(self, entry: TensorEntry, rows: Rows | None, cols: slice | None = None) -> F32:
+    def rows(self, entry: TensorEntry, rows: Rows | None, cols: slice | I64 | None = None) -> F32:
         """Rows of the matrix view as float32; see `begat.types.Reader`."""
         delta = self._deltas.get(entry.name)
         if delta is None:
@@ -70,7 +70,7 @@ class MergedReader:
         self.bytes_read = self._base.bytes_read + self._own.bytes_read
         return out
 
-    def _merged(self, delta: Delta, rows: Rows | None, cols: slice | None) -> F32:
+    def _merged(self, delta: Delta, rows: Rows | None, cols: slice | I64 | None) -> F32:
         base = self._base.rows(delta.base, rows, cols)
         at: Any = slice(None) if rows is None else np.asarray(rows)
         if delta.flipped:

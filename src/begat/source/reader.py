@@ -32,22 +32,20 @@ class FileReader:
         self._fds: OrderedDict[Path, int] = OrderedDict()
         self._lock = Lock()
 
-    def rows(self, entry: TensorEntry, rows: Rows | None, cols: slice | None = None) -> F32:
+    def rows(self, entry: TensorEntry, rows: Rows | None, cols: slice | I64 | None = None) -> F32:
         """Rows of the matrix view, dequantised, as float32 [len(rows), n_cols]; see `begat.types.Reader`."""
         at = _checked(entry, rows)
         dtype = DTYPES[entry.dtype]
         if entry.strides is not None and row_pitch(entry) is None:
             return _cut(self._strided(entry)[np.asarray(at)], cols)
-        if cols is not None and dtype.block == dtype.tall == 1:
+        if isinstance(cols, slice) and dtype.block == dtype.tall == 1:
             start, stop, step = cols.indices(entry.cols)
             if step == 1 and start <= stop:
                 raw = self._segments(entry, at, start * dtype.block_bytes, (stop - start) * dtype.block_bytes)
-                values = decode(entry.dtype, raw)
-                return values if entry.scaling is None else self._scaled(values, entry.scaling, at, start)
-        values = self._stacked(entry, at) if dtype.tall > 1 else decode(entry.dtype, self.raw(entry, at))
-        if entry.scaling is not None:
-            values = self._scaled(values, entry.scaling, at, 0)
-        return _cut(values, cols)
+                return self._scaled(decode(entry.dtype, raw), entry.scaling, at, np.arange(start, stop))
+        want = np.arange(entry.cols)[cols] if isinstance(cols, slice) else cols
+        values = self._stacked(entry, at, want) if dtype.tall > 1 else _decoded(entry.dtype, self.raw(entry, at), want)
+        return self._scaled(values, entry.scaling, at, np.arange(entry.cols) if want is None else want)
 
     def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
         """Stored bytes of rows [len(rows), row_bytes]; strided tensors come out as contiguous rows of their type, and of rows that share
@@ -55,7 +53,7 @@ class FileReader:
         """
         at = _checked(entry, rows)
         if DTYPES[entry.dtype].tall > 1:
-            return self._stacked(entry, at).astype(np.uint8)
+            return self._stacked(entry, at, None).astype(np.uint8)
         if entry.strides is not None and row_pitch(entry) is None:
             dtype = DTYPES[entry.dtype]
             cells = self._strided_raw(entry)[np.asarray(at)]
@@ -154,24 +152,28 @@ class FileReader:
     def _strided(self, entry: TensorEntry) -> F32:
         raw = self._strided_raw(entry)
         values = decode(entry.dtype, raw.reshape(entry.rows, -1))
-        return values if entry.scaling is None else self._scaled(values, entry.scaling, range(entry.rows), 0)
+        return self._scaled(values, entry.scaling, range(entry.rows), np.arange(entry.cols))
 
-    def _stacked(self, entry: TensorEntry, at: Rows) -> F32:
+    def _stacked(self, entry: TensorEntry, at: Rows, cols: I64 | None) -> F32:
         """Rows that share their words with others: all the rows of these words are decoded, and those asked for picked."""
         tall = DTYPES[entry.dtype].tall
         rows = np.asarray(at, dtype=np.int64)
         stacks = np.unique(rows // tall)
-        values = decode(entry.dtype, self._segments(entry, stacks, 0, DTYPES[entry.dtype].row_bytes(entry.cols)))
+        raw = self._segments(entry, stacks, 0, DTYPES[entry.dtype].row_bytes(entry.cols))
+        if cols is not None:
+            raw = np.ascontiguousarray(raw.view("<u4").reshape(len(stacks), raw.shape[1] // (4 * entry.cols), entry.cols)[:, :, cols])
+            raw = raw.reshape(len(stacks), raw.shape[1] * raw.shape[2]).view(np.uint8)
+        values = decode(entry.dtype, raw)
         where = np.searchsorted(stacks, rows // tall) * tall + rows % tall
         return values if np.array_equal(where, np.arange(len(values))) else values[where]
 
-    def _scaled(self, values: F32, scaling: Scaling, rows: Rows, first_col: int) -> F32:
-        """Apply block scales to rows `rows` of a matrix view that start at column `first_col`."""
-        row_of, col_of = _places(scaling, rows, first_col + np.arange(values.shape[1], dtype=np.int64))
+    def _scaled(self, values: F32, scaling: Scaling | None, rows: Rows, cols: I64) -> F32:
+        """Apply the scales of these rows and columns of a matrix view to their values."""
+        if scaling is None:
+            return values
+        row_of, col_of = _places(scaling, rows, cols)
         scale = self._picked(scaling.scale, row_of, col_of)
-        with np.errstate(
-            all="ignore"
-        ):  # damaged scales may be inf; weights that are not finite are refused where they are checked
+        with np.errstate(all="ignore"):  # damaged scales may be inf; weights that are not finite are refused where they are checked
             if scaling.zero is None:
                 return (values - np.float32(scaling.shift)) * scale if scaling.shift else values * scale
             out: F32 = (values - (self._picked(scaling.zero, row_of, col_of) + np.float32(scaling.shift))) * scale
@@ -182,10 +184,8 @@ class FileReader:
         if not isinstance(source, TensorEntry):
             return source[row_of][:, col_of]
         need, back = np.unique(row_of, return_inverse=True)
-        found = self.rows(source, need)
-        if not np.array_equal(col_of, np.arange(source.cols)):
-            found = found[:, col_of]
-        return found[back]
+        whole = np.array_equal(col_of, np.arange(source.cols))
+        return self.rows(source, need, None if whole else col_of)[back]
 
 
 def _places(scaling: Scaling, rows: Rows, cols: I64) -> tuple[I64, I64]:
@@ -214,8 +214,19 @@ def _checked(entry: TensorEntry, rows: Rows | None) -> Rows:
     return rows
 
 
-def _cut(values: F32, cols: slice | None) -> F32:
+def _cut(values: F32, cols: slice | I64 | None) -> F32:
     return values if cols is None else values[:, cols]
+
+
+def _decoded(name: str, raw: U8, cols: I64 | None) -> F32:
+    """Decode the blocks that hold these columns, and no others."""
+    dtype = DTYPES[name]
+    if cols is None:
+        return decode(name, raw)
+    need, back = np.unique(cols // dtype.block, return_inverse=True)
+    blocks = np.ascontiguousarray(raw.reshape(len(raw), raw.shape[1] // dtype.block_bytes, dtype.block_bytes)[:, need])
+    values = decode(name, blocks.reshape(len(raw), len(need) * dtype.block_bytes))
+    return values[:, back * dtype.block + cols % dtype.block]
 
 
 def _runs(at: Rows) -> Iterator[tuple[int, int, int]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from begat.canon.model import Canonical
 from begat.registry import Registry
+from begat.source.dtypes import PACKED
 from begat.types import TensorKey
 
 
@@ -85,6 +86,11 @@ def equal_views(a: Canonical, b: Canonical, views: list[View]) -> tuple[View, ..
         return x.shape[1:] == y.shape[1:] if view.take == "tokens" else x.shape == y.shape
 
     return tuple(v for v in views if fits(v))
+
+
+def costly(a: Canonical, b: Canonical, key: TensorKey) -> bool:
+    """One of the models stores the rows of this matrix as columns, so that a few cost as much as all; packed weights are small enough."""
+    return any(t.transposed and m.checkpoint.entries[t.name].dtype not in PACKED for m, t in ((a, a.tensors[key]), (b, b.tensors[key])))
 
 
 def layers(a: Canonical, b: Canonical, role: str) -> list[TensorKey]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from begat.canon.model import Canonical
-from begat.signals.axes.base import AXES, Axis, Site, View, equal_views, is_symmetric, layers
+from begat.signals.axes.base import AXES, Axis, Site, View, costly, equal_views, is_symmetric, layers
 from begat.types import TensorKey
 
 _BLOCK = 256
@@ -26,7 +26,7 @@ def _sites(a: Canonical, b: Canonical) -> Iterator[Site]:
         if x.kv_heads is None or x.head_dim is None or (x.kv_heads, x.head_dim) != (y.kv_heads, y.head_dim):
             continue
         size = x.head_dim
-        if any(m.tensors[key].shape[0] != x.kv_heads * size or m.tensors[key].transposed for m in (a, b)):
+        if costly(a, b, key) or any(m.tensors[key].shape[0] != x.kv_heads * size for m in (a, b)):
             continue
         classes = max(1, min(_BLOCK // size, x.kv_heads // 2))
         bias = TensorKey(key.tower, key.layer, "attn.k.bias")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from begat.canon.model import Canonical
-from begat.signals.axes.base import AXES, Axis, Site, View, equal_views, is_symmetric, layers
+from begat.signals.axes.base import AXES, Axis, Site, View, costly, equal_views, is_symmetric, layers
 from begat.types import TensorKey
 
 
@@ -21,7 +21,7 @@ def _sites(a: Canonical, b: Canonical) -> Iterator[Site]:
             if norm not in a.tensors or norm not in b.tensors or not is_symmetric(a, b, key.tower, "latent-dims"):
                 continue
             views = equal_views(a, b, [View(key, "rows"), View(norm, "elements")])
-            if len(views) == 2 and not any(m.tensors[key].transposed for m in (a, b)):
+            if len(views) == 2 and not costly(a, b, key):
                 yield Site(key.tower, key.layer, which, a.tensors[norm].shape[0], views)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from begat.canon.model import Canonical
-from begat.signals.axes.base import AXES, Axis, Site, View, equal_views, is_symmetric, layers
+from begat.signals.axes.base import AXES, Axis, Site, View, costly, equal_views, is_symmetric, layers
 from begat.types import TensorKey
 
 _RUN = 32
@@ -23,7 +23,7 @@ def _sites(a: Canonical, b: Canonical) -> Iterator[Site]:
         size = x.value_dim
         if not size or not x.kv_heads or (x.kv_heads, size) != (y.kv_heads, y.value_dim):
             continue
-        if any(m.tensors[key].shape[0] != x.kv_heads * size or m.tensors[key].transposed for m in (a, b)):
+        if costly(a, b, key) or any(m.tensors[key].shape[0] != x.kv_heads * size for m in (a, b)):
             continue
         bias = TensorKey(key.tower, key.layer, "attn.v.bias")
         for head in range(x.kv_heads):
