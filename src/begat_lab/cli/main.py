@@ -13,7 +13,12 @@ import click
 
 from begat import InputError
 
-_COMMANDS = {"grow": "begat_lab.cli.grow", "kinds": "begat_lab.cli.kinds", "bank": "begat_lab.cli.bank"}
+_COMMANDS = {
+    "grow": "begat_lab.cli.grow",
+    "kinds": "begat_lab.cli.kinds",
+    "bank": "begat_lab.cli.bank",
+    "generate": "begat_lab.cli.generate",
+}
 
 
 class _Lazy(click.Group):

@@ -32,13 +32,13 @@ class Folders:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu", **options: Any
+        cls, folder: str | Path, *, dtype: torch.dtype | str | None = None, device: str | torch.device = "cpu", **options: Any
     ) -> Self:
         """The model of a folder, in eval mode, shard by shard.
 
         Args:
             folder: holds `config.json` and safetensors, one file or shards with an index.
-            dtype: of the weights; as stored (the embedding's) if None.
+            dtype: of the weights, a torch dtype or its name; as stored (the embedding's) if None.
             device: where to.
             options: of the class (`attention`, `experts`).
 
@@ -47,6 +47,9 @@ class Folders:
 
         """
         folder = Path(folder)
+        kept = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        if dtype is not None and not (isinstance(kept, torch.dtype) and kept.is_floating_point):
+            raise InputError("dtype", expected="float32, bfloat16 or float64", found=dtype)
         raw = read_json(folder / CONFIG)
         files = _weight_files(folder)
         shapes = _stored_shapes(files)
@@ -58,9 +61,9 @@ class Folders:
         for file in files:
             with safe_open(file, framework="pt", device=str(device)) as opened:
                 part = {name: opened.get_tensor(name) for name in opened.keys() if name in wanted}  # noqa: SIM118  (no dict)
-            dtype = dtype or next((t.dtype for n, t in part.items() if "embed_tokens" in n), None)
+            kept = kept or next((t.dtype for n, t in part.items() if "embed_tokens" in n), None)
             model.load_state_dict(part, strict=False, assign=True)
-        model.to(dtype).requires_grad_(True)
+        model.to(kept).requires_grad_(True)
         model.raw_config = raw
         return model.eval()  # type: ignore[no-any-return]
 

@@ -56,6 +56,13 @@ def test_a_save_replaces_an_earlier_one(tmp_path):
     assert torch.equal(PanguDense.from_pretrained(tmp_path).lm_head.weight, model.lm_head.weight)
 
 
+def test_dtypes_by_name():
+    assert PanguDense.from_pretrained(DATA / "pangu_dense", dtype="bfloat16").lm_head.weight.dtype == torch.bfloat16
+    for wrong in ("bfloat17", "int8", torch.int8):
+        with pytest.raises(InputError, match="dtype"):
+            PanguDense.from_pretrained(DATA / "pangu_dense", dtype=wrong)
+
+
 def test_other_keys_of_a_config_come_back(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(DATA / "pangu_dense", source)
