@@ -145,7 +145,7 @@ def test_awq(tmp_path: Path, note: dict[str, Any] | None) -> None:
 
 
 @pytest.mark.parametrize("zero", [False, True])
-@pytest.mark.parametrize(("bits", "group"), [(4, 32), (8, 16), (2, 96)])
+@pytest.mark.parametrize(("bits", "group"), [(4, 32), (8, 16), (3, 32), (2, 96)])
 def test_compressed_tensors(tmp_path: Path, bits: int, group: int, zero: bool) -> None:
     tensors, weight = compressed(bits=bits, group=group, zero=zero)
     reads_as(opened(tmp_path, tensors, {"quant_method": "compressed-tensors", "format": "pack-quantized"}), weight)

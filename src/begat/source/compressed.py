@@ -19,7 +19,7 @@ HELPERS = {
     "weight_shape": "shape",
     "weight_g_idx": "group of each input",
 }
-_BITS = (2, 4, 8)
+_BITS = (2, 3, 4, 8)
 
 
 def weight(parts: Parts) -> TensorEntry | None:
