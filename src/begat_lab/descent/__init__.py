@@ -29,6 +29,7 @@ from begat_lab.descent import (  # noqa: F401
     stitched,
     tower,
     upcycled,
+    upcycled_moge,
     upcycled_split,
     vocabulary,
 )

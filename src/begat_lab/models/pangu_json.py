@@ -70,8 +70,8 @@ class Layout:
     v2_tells: bool = False  # whether a second version goes by the same name
 
 
-def parse_config(raw: Mapping[str, Any], layout: Layout, file: Path, shapes: Stored) -> Any:
-    """The config object that `raw` describes."""
+def parse_config(raw: Mapping[str, Any], layout: Layout, file: Path, shapes: Stored | None) -> Any:
+    """The config object that `raw` describes; `shapes` are the stored tensors, None where they are not known."""
     if layout.v2_tells:
         _refuse_v2(raw, file, shapes)
     if raw.get("model_type") not in layout.model_types:
@@ -127,11 +127,12 @@ def _typed(value: Any, hint: str, key: str, file: Path) -> Any:
     return float(value) if hint == "float" else value
 
 
-def _refuse_v2(raw: Mapping[str, Any], file: Path, shapes: Stored) -> None:
+def _refuse_v2(raw: Mapping[str, Any], file: Path, shapes: Stored | None) -> None:
     """An error for the network that came later under the same `model_type` (openPangu-R-72B-2512)."""
     tells = sorted(key for key in _V2_KEYS if raw.get(key))
-    tells += sorted({tell for tell in _V2_TENSORS for name in shapes if tell in name})
-    lacks = [part for part in ("mlp.router_scale", "self_attn.o_proj.bias") if not any(part in name for name in shapes)]
+    tells += sorted({tell for tell in _V2_TENSORS for name in shapes or () if tell in name})
+    needs = () if shapes is None else ("mlp.router_scale", "self_attn.o_proj.bias")
+    lacks = [part for part in needs if not any(part in name for name in shapes or ())]
     if tells or (lacks and raw.get("model_type") == "PanguProMoE"):
         found = ", ".join([*tells[:4], *(f"no {part}" for part in lacks)])
         raise InputError("not Pangu Pro MoE's first version but its second (openPangu-R-72B-2512), another network under the same model_type",
@@ -140,7 +141,12 @@ def _refuse_v2(raw: Mapping[str, Any], file: Path, shapes: Stored) -> None:
 
 
 def config_json(config: Any, layout: Layout, dtype: torch.dtype, raw: Mapping[str, Any]) -> str:
-    """The text of `config.json`: what was read, and over it the fields of `config`. A new model gets the fixed keys besides."""
+    """The text of `config.json`."""
+    return json.dumps(config_table(config, layout, dtype, raw), indent=2, sort_keys=True) + "\n"
+
+
+def config_table(config: Any, layout: Layout, dtype: torch.dtype, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What was read, and over it the fields of `config`. A new model gets the fixed keys besides."""
     new = {"architectures": [layout.architecture], "model_type": layout.model_types[0], **layout.fixed}
     text = dict(raw or new)
     implied = {"head_dim": config.hidden_size // config.num_attention_heads, "bias": True}
@@ -153,7 +159,7 @@ def config_json(config: Any, layout: Layout, dtype: torch.dtype, raw: Mapping[st
     if text.get("rope_parameters"):  # theta goes where it was
         text["rope_parameters"] = {**text["rope_parameters"], "rope_theta": text.pop("rope_theta")}
     text["dtype" if "dtype" in raw else "torch_dtype"] = str(dtype).removeprefix("torch.")
-    return json.dumps(text, indent=2, sort_keys=True) + "\n"
+    return text
 
 
 def read_json(file: Path) -> dict[str, Any]:
