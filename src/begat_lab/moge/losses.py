@@ -28,8 +28,8 @@ def paper_balance_loss(routing: Routing, real_T: Tensor | None = None, *, visits
     probs_TN, N = _real(routing.probs_TN, real_T), routing.grouping.experts
     if visits_N is None:
         visits_N = torch.bincount(_real(routing.expert_ids_TK, real_T).flatten(), minlength=N)
-    f_N = visits_N.to(probs_TN.dtype) * (N / visits_N.sum())  # K |B| visits in all
-    return (f_N * probs_TN.mean(0)).sum()
+    visits_N = visits_N.to(probs_TN.dtype)
+    return (visits_N * (N / visits_N.sum()) * probs_TN.mean(0)).sum()  # K |B| visits in all
 
 
 def released_balance_loss(routings: Sequence[Routing], real_T: Tensor | None = None) -> Tensor:
