@@ -1,4 +1,4 @@
-"""The quick pedigree made smaller, so that tests can grow every kind of descent in seconds."""
+"""The shipped pedigrees made smaller, so that tests can grow every kind of descent in seconds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _SMALLER = [
 ]
 
 
-def small_family() -> Family:
-    source = read_pedigree("quick").source
+def small_family(name: str = "quick") -> Family:
+    source = read_pedigree(name).source
     for old, new in _SMALLER:
         source, n = re.subn(old, new, source)
         assert n, old

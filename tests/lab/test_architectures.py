@@ -10,8 +10,10 @@ pytest.importorskip("safetensors", reason="the lab needs safetensors: pip instal
 
 from begat_lab.descent import Job  # noqa: E402
 from begat_lab.models import ARCHITECTURES  # noqa: E402
+from begat_lab.models.bert import masked_word_loss  # noqa: E402
 from begat_lab.models.huggingface import load_folder, pack, parse_config, save_folder  # noqa: E402
-from begat_lab.training import Recipe  # noqa: E402
+from begat_lab.models.moe import balanced_loss, load_balance  # noqa: E402
+from begat_lab.training import Recipe, next_token_loss  # noqa: E402
 
 WIDE = {"vocab_size": 97, "num_hidden_layers": 2, "num_attention_heads": 6, "initializer_range": 0.3}
 LLAMA = {**WIDE, "hidden_size": 96, "intermediate_size": 160, "num_key_value_heads": 2, "head_dim": 8}
@@ -135,3 +137,46 @@ def test_matrices_are_those_of_attention_and_mlps():
         assert not any(part in key for key in chosen for part in ("embed", "wte", "wpe", "gate.weight", "cls.", "lm_head"))
         counts[name] = len(chosen)
     assert counts == {"dense": 2 * 7, "gpt2": 2 * 4, "bert": 2 * 6, "moe": 2 * (4 + 3 * 4), "moge": 2 * (4 + 3 * 7)}
+
+
+@pytest.mark.parametrize("active", [1, 2, 3])
+def test_load_balance_is_transformers(active):
+    mixtral = pytest.importorskip("transformers.models.mixtral.modeling_mixtral", reason="oracle only")
+    logits_NE = torch.randn(40, 5, generator=chance())
+    theirs = mixtral.load_balancing_loss_func((logits_NE[:16], logits_NE[16:32], logits_NE[32:]), 5, active)
+    torch.testing.assert_close(load_balance(logits_NE, active), theirs)
+
+
+def test_balanced_loss_counts_every_layer_and_leaves_no_hook():
+    model = model_of("moe")
+    plain, balanced = next_token_loss(model, IDS_BT), balanced_loss(chance())(model, IDS_BT)
+    routed = []
+    for layer in model.model.layers:
+        layer.block_sparse_moe.gate.register_forward_hook(lambda _m, _i, out_BTE: routed.append(out_BTE.flatten(0, 1)))
+    model(IDS_BT[:, :-1])
+    torch.testing.assert_close(balanced - plain, 0.02 * load_balance(torch.cat(routed), 2))
+    assert all(len(layer.block_sparse_moe.gate._forward_hooks) == 1 for layer in model.model.layers), "ours only"
+    even_NE = torch.eye(4).repeat(10, 1)
+    assert load_balance(even_NE, 1) < load_balance(even_NE[:1].repeat(40, 1), 1)
+
+
+def test_masked_words_are_chosen_shown_and_scored():
+    """A model that copies what it is shown is wrong exactly where a word was masked or swapped."""
+    config = ARCHITECTURES["bert"].config(**{**SHAPES["bert"], "max_position_embeddings": 512})
+    seen = []
+
+    class Copies(torch.nn.Module):
+        def forward(self, ids_BT):
+            seen.append(ids_BT)
+            return 100.0 * torch.nn.functional.one_hot(ids_BT, config.vocab_size).float()
+
+    model = Copies()
+    model.config = config
+    aim_BT = torch.randint(96, (200, 101), generator=chance(3))
+    loss = masked_word_loss(chance())(model, aim_BT)
+    shown_BT, aim_BT = seen[0], aim_BT[:, :-1]
+    masked = (shown_BT == 96).float().mean().item()
+    changed = (shown_BT != aim_BT).float().mean().item()
+    assert masked == pytest.approx(0.15 * 0.8, abs=0.01)
+    assert changed == pytest.approx(0.15 * 0.9, abs=0.01)
+    assert float(loss) == pytest.approx(100 * changed / 0.15, rel=1e-3)

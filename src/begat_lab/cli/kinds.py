@@ -11,6 +11,7 @@ import click
 def kinds() -> None:
     """List the kinds of descent that a pedigree may name, with what each needs."""
     from begat_lab.descent import KINDS
+    from begat_lab.descent.base import EVERY
 
     for name, kind in KINDS.items():
         least, most = kind.parents
@@ -18,4 +19,5 @@ def kinds() -> None:
         click.echo(f"{name:20} {kind.title}")
         needs = [f"{least} parents" if least == most else f"{least} to {most} parents", *kind.seeds]
         needs += ["training"] * kind.trains + [f"options {options}"] * bool(options)
+        needs += [f"architecture {' or '.join(kind.knows)}"] * (kind.knows != EVERY)
         click.echo(f"{'':20}   {'; '.join(needs)}")
