@@ -1,5 +1,5 @@
 """One contract for every architecture of the lab: transformers computes the same from the folder, the folder comes back byte for byte,
-and kinds of descent that know it work on it and are read by begat as what they are."""
+one seed is one draw, and training learns."""
 
 import json
 
@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the lab needs torch: pip install begat[lab]")
 pytest.importorskip("safetensors", reason="the lab needs safetensors: pip install begat[lab]")
 
+from begat import InputError  # noqa: E402
 from begat_lab.descent import Job  # noqa: E402
 from begat_lab.models import ARCHITECTURES  # noqa: E402
 from begat_lab.models.bert import masked_word_loss  # noqa: E402
@@ -137,6 +138,24 @@ def test_matrices_are_those_of_attention_and_mlps():
         assert not any(part in key for key in chosen for part in ("embed", "wte", "wpe", "gate.weight", "cls.", "lm_head"))
         counts[name] = len(chosen)
     assert counts == {"dense": 2 * 7, "gpt2": 2 * 4, "bert": 2 * 6, "moe": 2 * (4 + 3 * 4), "moge": 2 * (4 + 3 * 7)}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [("gpt2", {"n_head": 5}, "multiple of 5"), ("bert", {"num_attention_heads": 5}, "multiple of 5"),
+     ("bert", {"mask_token_id": 97}, "mask_token_id.*0 to 96"), ("moe", {"num_experts_per_tok": 5}, "num_experts_per_tok.*1 to 4")],
+)  # fmt: skip
+def test_shapes_that_cannot_be_are_refused(name, change, message):
+    with pytest.raises(InputError, match=message):
+        ARCHITECTURES[name].config(**{**SHAPES[name], **change})
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_windows_end_where_learned_positions_do(name):
+    job = Job(folder=None, parents=(), options=None, shape=None, dtype=torch.float32, seeds={"window_seed": 1},
+              training=Recipe(steps=1, context=65), tokens_N=torch.arange(4000) % 7)  # fmt: skip
+    with pytest.raises(InputError, match=r"windows are longer.*context = 64 or less, found 65"):
+        job.train(model_of(name))
 
 
 @pytest.mark.parametrize("active", [1, 2, 3])

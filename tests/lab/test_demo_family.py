@@ -12,6 +12,7 @@ pytest.importorskip("safetensors", reason="the lab needs safetensors: pip instal
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from begat import InputError  # noqa: E402
 from begat_lab.demo_family import MEMBERS, make_family  # noqa: E402
 from begat_lab.descent.finetune import finetune_folder  # noqa: E402
 from begat_lab.descent.four_bit import four_bit, round_to_grid  # noqa: E402
@@ -204,9 +205,9 @@ def test_four_bit_leaves_the_parent_alone_and_needs_whole_groups():
     assert torch.equal(weight, weight.half().float()), "exact in F16"
     assert torch.equal(round_to_grid(weight), weight), "a point of the grid stays"
     assert not round_to_grid(torch.zeros(2, 32)).any()
-    with pytest.raises(ValueError, match="whole groups"):
+    with pytest.raises(InputError, match="whole groups"):
         round_to_grid(torch.zeros(2, 33))
-    with pytest.raises(ValueError, match="too small"):
+    with pytest.raises(InputError, match="too small"):
         round_to_grid(torch.full((1, 32), 1e-5))
 
 

@@ -108,6 +108,7 @@ def test_members_override_single_fields():
         ([PARENT + 'parents = ["a{x}"]\nvary = ["window_seed"]\ncount = 2\n'], r"braces.*expected \{i\}"),
         ([PARENT, member("d", "disguised", ["parent"], chance_seed=1, options='{ disguises = ["T9"] }')], "no such disguise"),
         ([PARENT + 'architecture = "rnn"\n'], r"architecture for kind scratch.*dense.*found rnn"),
+        ([GPT2.replace("n_head = 4", "n_head = 5")], r"hidden size .*multiple of 5, found 32"),
         ([PARENT + 'architecture = "gpt2"\n'], r"'parent', shape lacks vocab_size"),
         ([PARENT, member("c", "copied", ["parent"], architecture='"gpt2"')], "architecture means nothing for kind copied"),
         (

@@ -25,8 +25,8 @@ from begat_lab.pedigree import read_pedigree
 def grow(pedigree: str, out: Path | None, jobs: int | None) -> None:
     """Grow a family of models of known ancestry, one folder each, with truth.json beside the weights.
 
-    PEDIGREE is a TOML file, or the name of a shipped one: quick, gpt2, bert, moe (minutes), full (hours). After an interruption the same command
-    goes on where it stopped.
+    PEDIGREE is a TOML file, or the name of a shipped one: quick, gpt2, bert, moe (minutes), full (hours).
+    After an interruption the same command goes on where it stopped.
     """
     family = read_pedigree(pedigree)
     out = out or Path("families") / family.name

@@ -80,7 +80,11 @@ class Job:
         """Train on the member's text, by the loss of the model's architecture."""
         tokens_N, recipe = self.text()
         windows = self.generator("window_seed")
-        loss_of = architecture_of(model.config).loss(windows)
+        architecture, table = architecture_of(model.config), model.config.max_position_embeddings
+        if architecture.positions_end and recipe.context > table:
+            raise InputError("windows are longer than the model's table of positions", expected=f"context = {table} or less",
+                             found=recipe.context, fix="shorten them, or give the shape more positions")  # fmt: skip
+        loss_of = architecture.loss(windows)
         train(model, within(tokens_N, model.config.vocab_size), recipe, windows, self.say, loss_of=loss_of, tick=self.tick)
 
     def store(self, model: LanguageModel, **details: Any) -> Child:

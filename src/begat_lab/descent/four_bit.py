@@ -45,10 +45,10 @@ def round_to_grid(weight_OI: Tensor) -> Tensor:
     """The nearest point of the grid, group by group along the input axis I (O outputs, I inputs)."""
     outputs, inputs = weight_OI.shape
     if inputs % GROUP:
-        raise ValueError(f"{inputs} inputs are not whole groups of {GROUP}")
+        raise InputError(f"inputs of a matrix are not whole groups of {GROUP}", found=inputs)
     weight_OGI = weight_OI.float().reshape(outputs, -1, GROUP)
     scale_OG1 = (weight_OGI.abs().amax(-1, keepdim=True) / LEVELS).bfloat16().float()  # bfloat16 has 8 significant bits
     if bool(((scale_OG1 > 0) & (scale_OG1 < _SMALLEST_NORMAL_F16)).any()):
-        raise ValueError("a group of weights is too small for its four-bit grid to be exact in F16")
+        raise InputError("a group of weights is too small for its four-bit grid to be exact in F16")
     q_OGI = (weight_OGI / scale_OG1.clamp_min(_SMALLEST_NORMAL_F16)).round().clamp(-LEVELS, LEVELS)
     return (scale_OG1 * q_OGI).view(outputs, inputs)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from begat import InputError
 from begat.registry import Registry
 from begat_lab.training import Loss, next_token_loss
 
@@ -46,6 +47,7 @@ class Architecture:
     write_config: Callable[[Any, torch.dtype], dict[str, Any]]  # what config.json says
     read_config: Callable[[dict[str, Any], Path], Any]  # the config of a config.json, or a ValueError that names its path
     matrices: str  # a pattern: names of the matrices of attention and MLPs, which quantisation and pruning change
+    positions_end: bool = False  # positions are learned: a window longer than their table cannot be read
     inputs_first: bool = False  # these matrices lie [inputs, outputs]
     loss: LossOf = next_token  # to train by
     measure: LossOf = next_token  # to judge by: nats per predicted token
@@ -81,6 +83,12 @@ ARCHITECTURES: Registry[Architecture] = Registry("architecture")
 def architecture_of(config: Any) -> Architecture:
     """The architecture with this config."""
     return next(architecture for _, architecture in ARCHITECTURES.items() if architecture.config is type(config))
+
+
+def whole_heads(width: int, heads: int) -> None:
+    """An error when the width is not the heads' dims side by side."""
+    if heads < 1 or width % heads:
+        raise InputError("hidden size does not divide among the heads", expected=f"a multiple of {heads}", found=width)
 
 
 def draw(model: LanguageModel, generator: torch.Generator, wide: float, narrow: float, writes: tuple[str, ...]) -> None:

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from begat_lab.models.architecture import ARCHITECTURES, Architecture, LanguageModel, draw
+from begat import InputError
+from begat_lab.models.architecture import ARCHITECTURES, Architecture, LanguageModel, draw, whole_heads
 from begat_lab.training import Loss
 
 # Shape suffixes as in dense.py: B batch, T position, V vocabulary, D hidden size, F MLP units, H heads, C dims of one head; M masked positions.
@@ -37,6 +38,13 @@ class BertConfig:
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02  # standard deviation of the initial weights
+
+    def __post_init__(self) -> None:
+        whole_heads(self.hidden_size, self.num_attention_heads)
+        if not 0 <= self.mask_token_id < self.vocab_size:
+            raise InputError(
+                "mask_token_id is no row of the vocabulary", expected=f"0 to {self.vocab_size - 1}", found=self.mask_token_id
+            )
 
 
 class Embeddings(nn.Module):  # type: ignore[misc]  # torch is untyped here (pyproject: follow_imports = skip)
@@ -230,6 +238,7 @@ BERT = Architecture(
     write_config=write_config,
     read_config=read_config,
     matrices=r"bert\.encoder\..*\.(query|key|value|dense)\.weight",
+    positions_end=True,
     loss=masked_word_loss,
     measure=masked_word_loss,
 )

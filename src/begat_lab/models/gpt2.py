@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from begat_lab.models.architecture import ARCHITECTURES, Architecture, LanguageModel, draw
+from begat_lab.models.architecture import ARCHITECTURES, Architecture, LanguageModel, draw, whole_heads
 
 # Shape suffixes as in dense.py: B batch, T position, V vocabulary, D hidden size, F MLP units, H heads, C dims of one head; I inputs, O outputs.
 
@@ -32,6 +32,9 @@ class Gpt2Config:
     n_positions: int = 1024  # rows of the table of positions; no window may be longer
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02  # standard deviation of the initial weights
+
+    def __post_init__(self) -> None:
+        whole_heads(self.n_embd, self.n_head)
 
     @property
     def max_position_embeddings(self) -> int:
@@ -178,6 +181,7 @@ GPT2 = Architecture(
     write_config=write_config,
     read_config=read_config,
     matrices=r".*\.(c_attn|c_proj|c_fc)\.weight",
+    positions_end=True,
     inputs_first=True,
 )
 ARCHITECTURES.add("gpt2")(GPT2)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from begat import InputError
 from begat_lab.models.architecture import ARCHITECTURES, Architecture
 from begat_lab.models.dense import Block, DenseConfig, DenseLM, decoder_fields, initialise
 from begat_lab.models.huggingface import load_folder, pack, save_folder
@@ -30,6 +31,10 @@ class MoeConfig(DenseConfig):
     num_local_experts: int  # E
     num_experts_per_tok: int  # that each token goes to
     router_aux_loss_coef: float = 0.0  # of the load balance in the training loss; 0 for mixtures that are copies
+
+    def __post_init__(self) -> None:
+        if not 0 < self.num_experts_per_tok <= self.num_local_experts:
+            raise InputError("num_experts_per_tok", expected=f"1 to {self.num_local_experts}", found=self.num_experts_per_tok)
 
 
 class Expert(nn.Module):  # type: ignore[misc]  # torch is untyped here
