@@ -17,6 +17,7 @@ from begat_lab.grow import grow  # noqa: E402
 from begat_lab.kinship import Kinship  # noqa: E402
 from begat_lab.models import ARCHITECTURES  # noqa: E402
 from begat_lab.models.huggingface import load_folder, pack, save_folder  # noqa: E402
+from begat_lab.pedigree import read_pedigree, shipped  # noqa: E402
 from lab.lab_family import small_family  # noqa: E402
 
 NAMES = ("gpt2", "bert", "moe")
@@ -44,6 +45,17 @@ def test_every_kind_that_knows_the_architecture_is_in_its_family(name):
     """A kind that says it knows every architecture is tried on every one of them."""
     assert {m.kind for m in FAMILIES[name].members} == {kind for kind in KINDS if KINDS[kind].knows == EVERY} - {"copied"}
     assert {m.architecture for m in FAMILIES[name].members} == {name}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_other_pedigree_draws_from_its_seeds(name):
+    """One seed gives the same numbers whatever the architecture, and the embedding comes first: BERT and GPT-2 parents of seed 1 would
+    share an embedding at the start, and begat would rightly say so."""
+
+    def seeds(pedigree):
+        return {m.seeds["initial_seed"] for m in read_pedigree(pedigree).members if "initial_seed" in m.seeds}
+
+    assert not any(seeds(name) & seeds(other) for other in shipped() if other != name)
 
 
 @pytest.mark.parametrize(("name", "member"), MEMBERS)
