@@ -16,6 +16,7 @@ from begat.errors import InputError
 _COMMANDS = {
     "compare": "begat.cli.compare",
     "demo": "begat.cli.demo",
+    "inspect": "begat.cli.inspect",
     "replay": "begat.cli.replay",
 }
 
