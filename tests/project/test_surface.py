@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_public_names() -> None:
-    assert sorted(begat.__all__) == ["Checkpoint", "InputError", "Verdict", "__version__", "compare", "open_checkpoint"]
+    assert sorted(begat.__all__) == ["Checkpoint", "InputError", "Inspection", "Verdict", "__version__", "compare", "inspect", "open_checkpoint"]
     assert all(getattr(begat, name) for name in begat.__all__)
 
 
@@ -27,6 +27,7 @@ def test_commands_and_options() -> None:
     assert found == {
         "compare": ["--base", "--html", "--json", "--map", "--nonce", "--published"],
         "demo": ["--html", "--json", "--open"],
+        "inspect": ["--base", "--full", "--html", "--json", "--nonce"],
         "replay": ["--a", "--b", "--base", "--json"],
     }
 

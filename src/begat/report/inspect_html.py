@@ -41,5 +41,5 @@ def _finding(f: Finding) -> dict[str, Any]:
         "name": f.name, "title": f.title, "status": found.status, "sentence": found.sentence, "looked_at": found.looked_at,
         "tone": "shared" if found.descent else "apart" if found.status == "found" else "open", "basis": BASES[f.basis], "null": f.null,
         "says_not": f.says_not, "e": words.e_value(found.log10_e) if exact else None, "p": words.p_bound(found.log10_p) if exact else None,
-        "items": [(x.where, x.what, number_words(x.numbers)) for x in found.items],
+        "entries": [(x.where, x.what, number_words(x.numbers)) for x in found.items],
     }  # fmt: skip

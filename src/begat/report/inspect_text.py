@@ -67,7 +67,7 @@ def render_inspection(inspection: Inspection, width: int = 80, color: bool = Fal
 
 def _finding(page: _Page, f: Finding) -> None:
     found = f.found
-    page.heading(f.title, BASES[f.basis])
+    page.heading(printable(f.title), BASES[f.basis])
     tone = _BLUE if found.descent else _YELLOW if found.status == "found" else _CYAN if found.status == "not-run" else ""
     numbers = f"   e-value ≥ {words.e_value(found.log10_e)}   p ≤ {words.p_bound(found.log10_p or 0.0)}" if found.log10_e is not None else ""
     page.lines.append("  " + page.paint(found.status, tone) + numbers)

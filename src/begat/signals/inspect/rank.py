@@ -56,9 +56,13 @@ def rank_of(rows_MN: F32, mantissa: int, tiny: float, rng: np.random.Generator) 
     most = min(rows_MN.shape)
     if most < 2:
         return most, most
-    wide = rows_MN.astype(np.float64) if len(rows_MN) <= rows_MN.shape[1] else rows_MN.T.astype(np.float64)
-    values = np.sqrt(np.maximum(np.linalg.eigvalsh(wide @ wide.T)[::-1], 0.0))
-    error = float(np.sqrt((spacing(rows_MN, min(mantissa, 23), tiny) ** 2).mean() / 12))
+    x_MN, u_MN = rows_MN.astype(np.float64), spacing(rows_MN, min(mantissa, 23), tiny)
+    for axis in (1, 0, 1):  # rows and columns of one size: the rank stays, and one loud row's rounding drowns no other
+        size = np.sqrt((x_MN * x_MN).mean(axis=axis, keepdims=True))
+        x_MN, u_MN = x_MN / size, u_MN / size
+    gram = x_MN @ x_MN.T if x_MN.shape[0] <= x_MN.shape[1] else x_MN.T @ x_MN
+    values = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0))
+    error = float(np.sqrt((u_MN * u_MN).mean() / 12))
     bar = _BAR * error * float(sum(np.sqrt(rows_MN.shape))) + 1e-7 * float(values[0])
     return int((values > bar).sum()), most
 

@@ -1,0 +1,112 @@
+"""What does `begat inspect` find in every member of a grown family, and what should it?
+
+    python benchmarks/inspect/run.py FAMILY [--out benchmarks/inspect/results]
+
+Enters: a folder grown by `begat-lab grow` (truth.json beside each member; the truth is read after the inspection).  Leaves: a table finding × kind on stdout and, with --out,
+`inspect_<family>_<date>.{json,md}`. Rules for what is expected: `expected.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import begat
+
+sys.path.insert(0, str(Path(__file__).parent))
+from expected import DESCENT, STATES, Lineage, expected
+
+
+def judge(folder: Path, lineage: Lineage) -> dict[str, Any]:
+    """One member: what was found, what was expected, and the details that can be wrong."""
+    start = time.perf_counter()
+    inspection = begat.inspect(folder)
+    found = {name: found_words(inspection, name) for name in (*DESCENT, *STATES)}
+    truth = expected(lineage, inspection)
+    return {
+        "member": folder.name, "kind": lineage.kind, "group": lineage.group, "found": found, "expected": truth.findings, "wrong": truth.wrong(inspection),
+        "log10_e": {n: inspection.finding(n).found.log10_e for n in ("layers", "experts")}, "seconds": time.perf_counter() - start,
+    }  # fmt: skip
+
+
+def found_words(inspection: begat.Inspection, name: str) -> bool:
+    """Did a finding speak? "rounded" and "declared" are the two ways of the grid."""
+    if name in ("rounded", "declared", "narrow"):
+        items = inspection.finding("grid").found.items
+        kinds = {"declared": "the file says so", "narrow": " holding "}
+        spoken = {k for i in items for k, w in kinds.items() if w in i.what} | ({"rounded"} if inspection.finding("grid").found.descent else set())
+        return name in spoken
+    return inspection.finding(name).found.status == "found"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Finding × kind: found of expected; what was found unexpectedly is shown as "+ n"."""
+    names = (*DESCENT, *STATES)
+    lines = ["| group | members | " + " | ".join(names) + " | wrong details |", "|---|---|" + "---|" * (len(names) + 1)]
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["group"]].append(row)
+    for group, members in groups.items():
+        cells = []
+        for name in names:
+            due = [r for r in members if r["expected"].get(name)]
+            right = sum(r["found"][name] for r in due)
+            extra = sum(r["found"][name] and r["expected"].get(name) is False for r in members)
+            cells.append((f"{right} of {len(due)}" if due else "") + (f" + {extra}" if extra else "") or "·")
+        wrong = "; ".join(sorted({w for r in members for w in r["wrong"]})) or "none"
+        lines.append(f"| {group} | {len(members)} | " + " | ".join(cells) + f" | {wrong} |")
+    return "\n".join(lines)
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """False alarms, misses, and the null's own numbers."""
+    false = [f"{r['member']}: {n}" for r in rows for n in DESCENT if r["found"][n] and r["expected"].get(n) is False]
+    missed = [f"{r['member']}: {n}" for r in rows for n in (*DESCENT, *STATES) if r["expected"].get(n) and not r["found"][n]]
+    null = [10.0 ** r["log10_e"]["layers"] for r in rows if r["log10_e"]["layers"] is not None and r["expected"].get("layers") is False]
+    lines = [f"{len(rows)} members. False alarms of findings that show descent: {len(false)}{': ' + ', '.join(false) if false else ''}."]
+    lines.append(f"Missed: {len(missed)}{': ' + ', '.join(missed) if missed else ''}.")
+    if null:
+        lines.append(f"e-values of the search over layers in {len(null)} members without copies: mean {np.mean(null):.2f}, largest {max(null):.2f}.")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("family", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", default="", help="members whose name contains this")
+    args = parser.parse_args()
+    folders = sorted(f for f in args.family.iterdir() if (f / "truth.json").exists() and args.only in f.name)
+    truths = {f.name: json.loads((f / "truth.json").read_text("utf-8")) for f in folders}
+    rows = []
+    for folder in folders:
+        if truths[folder.name]["stores"] == "adapter":
+            continue  # a difference, not a model
+        rows.append(judge(folder, Lineage(folder.name, truths)))
+        print(f"{len(rows)} {folder.name}", end="\r", file=sys.stderr)
+    print(table(rows), summary(rows), sep="\n\n")
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        day, name = datetime.date.today().isoformat(), args.family.name
+        head = {
+            "begat": begat.__version__, "python": platform.python_version(), "numpy": np.__version__, "date": day,
+            "command": f"python benchmarks/inspect/run.py {name} --out benchmarks/inspect/results", "family": name, "members": len(rows),
+        }  # fmt: skip
+        body = ",\n".join(json.dumps(r, ensure_ascii=False, sort_keys=True) for r in rows)
+        (args.out / f"inspect_{name}_{day}.json").write_text(f'{{"header": {json.dumps(head)}, "rows": [\n{body}\n]}}\n', encoding="utf-8")
+        text = f"# What inspect finds in the family {name}\n\n" + "\n".join(f"- {k}: {v}" for k, v in head.items())
+        (args.out / f"inspect_{name}_{day}.md").write_text(f"{text}\n\n{table(rows)}\n\n{summary(rows)}\n", encoding="utf-8")
+    return int(any(r["found"][n] and r["expected"].get(n) is False for r in rows for n in DESCENT))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
