@@ -1,6 +1,7 @@
 """What an inspection should find in a member of a lab family, by its truth and its ancestors'.
 
-Enters: truths of all members.  Leaves: for each finding True (must be found), False (must not), and nothing where either is right.
+Enters: truths of all members.  Leaves: for each finding True (must be found), False (must not), and nothing where either is
+right.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ STATES = ("declared", "narrow", "rank", "vocabulary", "zeros")
 _NEW = ("scratch", "distilled")
 #: kinds that change single values, so that grids, zeros and a narrow type's bits are gone
 _MOVES = {
-    "fine-tune", "continued", "lora-merged", "noised", "merge-linear", "merge-slerp", "merge-ties", "merge-dare", "upcycled", "upcycled-moge", "upcycled-split",
+    "fine-tune", "continued", "lora-merged", "noised", "merge-linear", "merge-slerp", "merge-ties", "merge-dare",
+    "upcycled", "upcycled-moge", "upcycled-split",
     "vocabulary-replaced", "gptq", "awq", "gguf", "int8", "fp8", "four-bit",
 }  # fmt: skip
 _REORDERS = {"unit-permutation"}
@@ -74,10 +76,12 @@ class Lineage:
         return self.parent is not None and not self.disguises & _REORDERS and self.parent.siblings()
 
     def grid(self) -> str:
-        """"rounded", "declared" or ""."""
+        """How its values show a grid: "rounded", "declared" or not at all."""
         if self.kind == "four-bit":
             return "rounded"
-        if self.kind in ("int8", "fp8", "gptq", "awq") or (self.kind == "gguf" and self.options.get("type") not in ("F32", "F16")):
+        if self.kind in ("int8", "fp8", "gptq", "awq") or (
+            self.kind == "gguf" and self.options.get("type") not in ("F32", "F16")
+        ):
             return "declared"
         keeps = self.kind not in _MOVES and not self.disguises & _MIXES
         return self.parent.grid() if self.parent and keeps and self.parent.grid() == "rounded" else ""
@@ -104,7 +108,12 @@ class Expectation:
 def expected(lineage: Lineage, inspection: begat.Inspection) -> Expectation:
     """What must and must not be found. `inspection` is only asked whether the model has experts at all."""
     layers, zeros, grid = lineage.layers(), lineage.zeros(), lineage.grid()
-    out: dict[str, bool] = {"layers": layers is not None, "experts": lineage.siblings(), "rounded": grid == "rounded", "rank": False}
+    out: dict[str, bool] = {
+        "layers": layers is not None,
+        "experts": lineage.siblings(),
+        "rounded": grid == "rounded",
+        "rank": False,
+    }
     out["declared"] = grid == "declared"
     checks: list[Callable[[begat.Inspection], str]] = []
     if zeros >= 0.02:
@@ -139,7 +148,9 @@ def _all_siblings(inspection: begat.Inspection) -> str:
 
 
 def _four_bits(inspection: begat.Inspection) -> str:
-    found = [(i.numbers.get("bits"), i.numbers.get("run")) for i in inspection.finding("grid").found.items if i.numbers.get("run")]
+    found = [
+        (i.numbers.get("bits"), i.numbers.get("run")) for i in inspection.finding("grid").found.items if i.numbers.get("run")
+    ]
     return "" if found == [(4.0, "32 values of a row")] else f"grids {found}"
 
 

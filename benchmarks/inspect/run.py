@@ -2,7 +2,8 @@
 
     python benchmarks/inspect/run.py FAMILY [--out benchmarks/inspect/results]
 
-Enters: a folder grown by `begat-lab grow` (truth.json beside each member; the truth is read after the inspection).  Leaves: a table finding × kind on stdout and, with --out,
+Enters: a folder grown by `begat-lab grow` (truth.json beside each member; the truth is read after the inspection).  Leaves: a
+table finding × kind on stdout and, with --out,
 `inspect_<family>_<date>.{json,md}`. Rules for what is expected: `expected.py`.
 """
 
@@ -33,8 +34,10 @@ def judge(folder: Path, lineage: Lineage) -> dict[str, Any]:
     found = {name: found_words(inspection, name) for name in (*DESCENT, *STATES)}
     truth = expected(lineage, inspection)
     return {
-        "member": folder.name, "kind": lineage.kind, "group": lineage.group, "found": found, "expected": truth.findings, "wrong": truth.wrong(inspection),
-        "log10_e": {n: inspection.finding(n).found.log10_e for n in ("layers", "experts")}, "seconds": time.perf_counter() - start,
+        "member": folder.name, "kind": lineage.kind, "group": lineage.group, "found": found, "expected": truth.findings,
+        "wrong": truth.wrong(inspection),
+        "log10_e": {n: inspection.finding(n).found.log10_e for n in ("layers", "experts")}, "seconds":
+        time.perf_counter() - start,
     }  # fmt: skip
 
 
@@ -43,7 +46,9 @@ def found_words(inspection: begat.Inspection, name: str) -> bool:
     if name in ("rounded", "declared", "narrow"):
         items = inspection.finding("grid").found.items
         kinds = {"declared": "the file says so", "narrow": " holding "}
-        spoken = {k for i in items for k, w in kinds.items() if w in i.what} | ({"rounded"} if inspection.finding("grid").found.descent else set())
+        spoken = {k for i in items for k, w in kinds.items() if w in i.what} | (
+            {"rounded"} if inspection.finding("grid").found.descent else set()
+        )
         return name in spoken
     return inspection.finding(name).found.status == "found"
 
@@ -71,11 +76,19 @@ def summary(rows: list[dict[str, Any]]) -> str:
     """False alarms, misses, and the null's own numbers."""
     false = [f"{r['member']}: {n}" for r in rows for n in DESCENT if r["found"][n] and r["expected"].get(n) is False]
     missed = [f"{r['member']}: {n}" for r in rows for n in (*DESCENT, *STATES) if r["expected"].get(n) and not r["found"][n]]
-    null = [10.0 ** r["log10_e"]["layers"] for r in rows if r["log10_e"]["layers"] is not None and r["expected"].get("layers") is False]
-    lines = [f"{len(rows)} members. False alarms of findings that show descent: {len(false)}{': ' + ', '.join(false) if false else ''}."]
+    null = [
+        10.0 ** r["log10_e"]["layers"]
+        for r in rows
+        if r["log10_e"]["layers"] is not None and r["expected"].get("layers") is False
+    ]
+    lines = [
+        f"{len(rows)} members. False alarms of findings that show descent: {len(false)}{': ' + ', '.join(false) if false else ''}."
+    ]
     lines.append(f"Missed: {len(missed)}{': ' + ', '.join(missed) if missed else ''}.")
     if null:
-        lines.append(f"e-values of the search over layers in {len(null)} members without copies: mean {np.mean(null):.2f}, largest {max(null):.2f}.")
+        lines.append(
+            f"e-values of the search over layers in {len(null)} members without copies: mean {np.mean(null):.2f}, largest {max(null):.2f}."
+        )
     return "\n".join(lines)
 
 
@@ -99,10 +112,13 @@ def main() -> int:
         day, name = datetime.date.today().isoformat(), args.family.name
         head = {
             "begat": begat.__version__, "python": platform.python_version(), "numpy": np.__version__, "date": day,
-            "command": f"python benchmarks/inspect/run.py {name} --out benchmarks/inspect/results", "family": name, "members": len(rows),
+            "command": f"python benchmarks/inspect/run.py {name} --out benchmarks/inspect/results", "family": name,
+            "members": len(rows),
         }  # fmt: skip
         body = ",\n".join(json.dumps(r, ensure_ascii=False, sort_keys=True) for r in rows)
-        (args.out / f"inspect_{name}_{day}.json").write_text(f'{{"header": {json.dumps(head)}, "rows": [\n{body}\n]}}\n', encoding="utf-8")
+        (args.out / f"inspect_{name}_{day}.json").write_text(
+            f'{{"header": {json.dumps(head)}, "rows": [\n{body}\n]}}\n', encoding="utf-8"
+        )
         text = f"# What inspect finds in the family {name}\n\n" + "\n".join(f"- {k}: {v}" for k, v in head.items())
         (args.out / f"inspect_{name}_{day}.md").write_text(f"{text}\n\n{table(rows)}\n\n{summary(rows)}\n", encoding="utf-8")
     return int(any(r["found"][n] and r["expected"].get(n) is False for r in rows for n in DESCENT))

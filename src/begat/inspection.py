@@ -1,6 +1,7 @@
 """What `begat inspect` delivers: what one model says about itself.
 
-`Found` leaves `begat.signals.inspect`, `Inspection` leaves `begat.pipeline.inspect` and is all a presenter sees. No type here holds weights.
+`Found` leaves `begat.signals.inspect`, `Inspection` leaves `begat.pipeline.inspect` and is all a presenter sees. No type here
+holds weights.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ class Inspection:
 
     Attributes:
         path: the model. sentence: the headline. descent: some finding shows that weights were made from earlier weights.
-        towers: what the model is. types: (stored type, tensors, values), most values first. accounting: how every tensor was used.
+        towers: what the model is. types: (stored type, tensors, values), most values first. accounting: how every
+        tensor was used.
         findings: one per inspector, in the order of the registry, found or not.
         full: every value was read. caveats: how the checkpoint was read.
         replay: tool, version, seed, digests.

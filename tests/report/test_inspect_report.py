@@ -46,7 +46,7 @@ def test_json_fits_its_schema_and_holds_every_pair(copied: Inspection) -> None:
     for i in (copied, hostile(copied)):
         data = json.loads(inspect_json.dumps(i))
         jsonschema.Draft202012Validator(schema).validate(data)
-        assert data["findings"][0]["found"]["pairs"][0].keys() == {f for f in PairTest.__dataclass_fields__}
+        assert data["findings"][0]["found"]["pairs"][0].keys() == set(PairTest.__dataclass_fields__)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(schema).validate(data | {"extra": 1})
     with pytest.raises(ValueError, match="finite"):
@@ -76,7 +76,7 @@ def test_html_is_one_safe_page_with_a_picture(copied: Inspection) -> None:
         page = render_inspection_html(i)
         assert "<script" not in page and "\x1b" not in page and "\u202e" not in page
         assert not re.search(r"(src|href)=", page)
-        assert page.count("<circle class=\"same\" cx=\"39.0\"") + page.count('class="same"') >= 3
+        assert page.count('<circle class="same" cx="39.0"') + page.count('class="same"') >= 3
         assert "layers 1 and 3: 64 of 64 units at the same index" in page or "layers 1 and 3: 63 of 64" in page
         assert "nn.TransformerEncoder" in page
 
@@ -100,7 +100,11 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nothing = run(cli, ["inspect", str(write(tmp_path / "a", tensors, config))], standalone_mode=False)
     assert nothing.return_value == 0 and "no trace" in nothing.output
     html = tmp_path / "page.html"
-    found = run(cli, ["inspect", str(write(tmp_path / "b", rounded(tensors, 4, 32), config)), "--json", "--html", str(html)], standalone_mode=False)
+    found = run(
+        cli,
+        ["inspect", str(write(tmp_path / "b", rounded(tensors, 4, 32), config)), "--json", "--html", str(html)],
+        standalone_mode=False,
+    )
     assert found.return_value == 1 and json.loads(found.output)["descent"] is True
     assert html.read_text().startswith("<!doctype html>")
     missing = run(cli, ["inspect", str(tmp_path / "none")], standalone_mode=False)

@@ -14,7 +14,8 @@ from begat.stats.pairs import log10_sign_test, paid, search_pairs
 
 
 def test_the_worst_case_null_by_simulation() -> None:
-    """All layers share one set of units; f is the identity on units, so hits of a pair are fixed points of a random permutation: the null's extreme."""
+    """All layers share one set of units; f is the identity on units, so hits of a pair are fixed points of a random
+    permutation: the null's extreme."""
     rng = np.random.default_rng(0)
     layers, m = 7, 32
     es, ps, most = [], [], []
@@ -51,7 +52,10 @@ def test_sign_test_is_the_binomial(n: int) -> None:
 def test_pairs_of_places_are_the_order_test_of_two() -> None:
     rng = np.random.default_rng(1)
     base = rng.standard_normal((48, 60)).astype(np.float32)
-    places = [[base + 0.5 * rng.standard_normal(base.shape).astype(np.float32), rng.standard_normal((48, 9)).astype(np.float32)] for _ in range(3)]
+    places = [
+        [base + 0.5 * rng.standard_normal(base.shape).astype(np.float32), rng.standard_normal((48, 9)).astype(np.float32)]
+        for _ in range(3)
+    ]
     places[2] = [v[rng.permutation(48)] for v in places[2]]
     hits, cosine, m = hits_of_pairs(places, rng)
     assert m == 48

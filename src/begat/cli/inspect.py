@@ -26,7 +26,8 @@ Exit codes:
 def inspect(model: Path, base: Path | None, full: bool, nonce: str, as_json: bool, html: Path | None) -> int:
     """What does one model alone say about its making?
 
-    Copied layers, experts with a common ancestor, numbers on a quantisation grid, low rank, untrained vocabulary rows, pruned weights.
+    Copied layers, experts with a common ancestor, numbers on a quantisation grid, low rank, untrained vocabulary rows,
+    pruned weights.
     """
     from begat.pipeline.inspect import inspect as run
 

@@ -1,6 +1,7 @@
 """`inspect`: what one model alone says about itself, end to end.
 
-Enters: a path or an opened checkpoint.  Leaves: an `Inspection`.  The questions are `begat.signals.inspect.FINDINGS`; this draws and reads the rows they ask for, a
+Enters: a path or an opened checkpoint.  Leaves: an `Inspection`.  The questions are `begat.signals.inspect.FINDINGS`; this
+draws and reads the rows they ask for, a
 few of every matrix unless everything is asked for, never a whole checkpoint at once.
 """
 
@@ -32,7 +33,8 @@ _WHOLE = 16 << 20
 
 
 def inspect(
-    model: str | Path | Checkpoint, *, base: str | Path | None = None, full: bool = False, nonce: str = "", progress: Progress | None = None
+    model: str | Path | Checkpoint, *, base: str | Path | None = None, full: bool = False, nonce: str = "", progress:
+    Progress | None = None
 ) -> Inspection:  # fmt: skip
     """Look at one checkpoint for what it says about its own making.
 
@@ -84,7 +86,8 @@ def _inspect(c: Checkpoint, full: bool, nonce: str, progress: Progress | None, s
         bytes_total=c.nbytes,
         seconds=time.perf_counter() - start,
         replay={
-            "tool": "begat", "version": begat.__version__, "public_seed": PUBLIC_SEED, "seed": f"{seed:032x}", "nonce": nonce, "full": full,
+            "tool": "begat", "version": begat.__version__, "public_seed": PUBLIC_SEED, "seed": f"{seed:032x}",
+            "nonce": nonce, "full": full,
             "header_digest": c.header_digest,
         },
     )  # fmt: skip
@@ -155,9 +158,9 @@ class _Look:
     def columns(self, key: TensorKey, cols: int) -> F32:
         """All rows of a table in some neighbouring columns."""
         t = self.model.tensors[key]
-        rows, width = t.shape
+        width = t.shape[1]
         if self.full or width <= cols or t.transposed or t.cols is not None:
-            values = self.model.read(key)[:, :None if self.full else cols]
+            values = self.model.read(key)[:, : None if self.full else cols]
         else:
             first = int(self.rng("columns", width).integers(width - cols + 1))
             at = t.rows if isinstance(t.rows, range) else np.asarray(t.rows)
@@ -187,7 +190,8 @@ def _towers(model: Canonical) -> tuple[TowerFacts, ...]:
         ups = [model.tensors[k].shape[0] for k in keys if k.role in ("mlp.up.weight", "expert.up.weight")]
         tokens = [model.tensors[k].shape[0] for k in keys if k.role == "embed.tokens"]
         out.append(TowerFacts(
-            tower, len({k.layer for k in keys if k.layer >= 0}), max((k.expert for k in keys), default=-1) + 1, g.width, max(ups, default=None),
+            tower, len({k.layer for k in keys if k.layer >= 0}), max((k.expert for k in keys), default=-1) + 1,
+            g.width, max(ups, default=None),
             g.heads, g.kv_heads, max(tokens, default=None),
         ))  # fmt: skip
     return tuple(sorted(out, key=lambda t: (t.tower != "text", t.tower)))
@@ -205,8 +209,10 @@ def _types(model: Canonical) -> tuple[tuple[str, int, int], ...]:
 def _accounting(model: Canonical) -> Accounting:
     c = model.checkpoint
     return Accounting(
-        path=printable(c.path, 400), format=c.format, family=model.family, stored=len(model.mapped) + len(model.dropped) + len(model.unmapped),
-        parameters=sum(c.entries[n].size for n in model.mapped), mapped=len(model.mapped), dropped=model.dropped, unmapped=model.unmapped,
+        path=printable(c.path, 400), format=c.format, family=model.family, stored=len(model.mapped) + len(model.dropped)
+        + len(model.unmapped),
+        parameters=sum(c.entries[n].size for n in model.mapped), mapped=len(model.mapped), dropped=model.dropped,
+        unmapped=model.unmapped,
         only_here=(), files=tuple(f.name for f in c.files), header_digest=c.header_digest,
     )  # fmt: skip
 
@@ -216,6 +222,7 @@ def _caveats(model: Canonical) -> tuple[str, ...]:
     if model.unmapped:
         out.append(f"{len(model.unmapped)} tensors have names begat does not know and were not looked at.")
     out.append(
-        "One model alone cannot name its parent, and a plain fine-tune, a merge or a pruned width leaves no trace in it: that nothing is found clears nobody."
+        "One model alone cannot name its parent, and a plain fine-tune, a merge or a pruned width leaves no trace in it: "
+        "that nothing is found clears nobody."
     )
     return tuple(out)

@@ -1,6 +1,7 @@
 """Layer against layer as squares: how many units of one found themselves in the other.
 
-Enters: the `PairTest`s of an inspection.  Leaves: places for the template `_heat.html.j2`; the ramp of colours is the inheritance map's.
+Enters: the `PairTest`s of an inspection.  Leaves: places for the template `_heat.html.j2`; the ramp of colours is the
+inheritance map's.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Heat:
 def heat_maps(pairs: Sequence[PairTest]) -> tuple[Heat, ...]:
     """One map per tower, of the pairs of layers."""
     layers = [p for p in pairs if p.kind == "layers"]
-    return tuple(_heat(t, [p for p in layers if p.tower == t]) for t in sorted({p.tower for p in layers}, key=lambda t: (t != "text", t)))
+    return tuple(
+        _heat(t, [p for p in layers if p.tower == t]) for t in sorted({p.tower for p in layers}, key=lambda t: (t != "text", t))
+    )
 
 
 def _heat(tower: str, pairs: list[PairTest]) -> Heat:

@@ -1,6 +1,7 @@
 """An inspection as one self-contained HTML file, in the style of a verdict's.
 
-Enters: an `Inspection`.  Leaves: the page.  Environment, escaping and filters: `html.py`; the picture: `heatmap.py`; the markup: `templates/inspect.html.j2`.
+Enters: an `Inspection`.  Leaves: the page.  Environment, escaping and filters: `html.py`; the picture: `heatmap.py`; the
+markup: `templates/inspect.html.j2`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def _finding(f: Finding) -> dict[str, Any]:
     exact = found.log10_e is not None
     return {
         "name": f.name, "title": f.title, "status": found.status, "sentence": found.sentence, "looked_at": found.looked_at,
-        "tone": "shared" if found.descent else "apart" if found.status == "found" else "open", "basis": BASES[f.basis], "null": f.null,
-        "says_not": f.says_not, "e": words.e_value(found.log10_e) if exact else None, "p": words.p_bound(found.log10_p) if exact else None,
+        "tone": "shared" if found.descent else "apart" if found.status == "found" else "open", "basis": BASES[f.basis],
+        "null": f.null,
+        "says_not": f.says_not, "e": words.e_value(found.log10_e) if exact else None, "p": words.p_bound(found.log10_p)
+        if exact else None,
         "entries": [(x.where, x.what, number_words(x.numbers)) for x in found.items],
     }  # fmt: skip

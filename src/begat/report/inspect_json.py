@@ -1,6 +1,7 @@
 """An inspection as JSON, for machines.
 
-Enters: an `Inspection`.  Leaves: JSON text.  The shape is fixed by `schema/inspection-1.schema.json`; how values become JSON: `json.py`.
+Enters: an `Inspection`.  Leaves: JSON text.  The shape is fixed by `schema/inspection-1.schema.json`; how values become JSON:
+`json.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ SCHEMA_VERSION = 1
 
 def to_json(inspection: Inspection) -> dict[str, Any]:
     """The inspection as JSON-ready values; ValueError on a number that is not finite."""
-    head = {"schema_version": SCHEMA_VERSION, "tool": str(inspection.replay["tool"]), "version": str(inspection.replay["version"])}
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "tool": str(inspection.replay["tool"]),
+        "version": str(inspection.replay["version"]),
+    }
     return head | {f.name: _plain(getattr(inspection, f.name), f.name) for f in dataclasses.fields(inspection)}
 
 

@@ -1,6 +1,7 @@
 """An inspection as one page of text.
 
-Enters: an `Inspection`, a width, whether colours are wanted.  Leaves: lines.  How lines are wrapped and tables set: `text.py`; for browsers: `inspect_html.py`.
+Enters: an `Inspection`, a width, whether colours are wanted.  Leaves: lines.  How lines are wrapped and tables set: `text.py`;
+for browsers: `inspect_html.py`.
 """
 
 from __future__ import annotations
@@ -50,18 +51,25 @@ def render_inspection(inspection: Inspection, width: int = 80, color: bool = Fal
     page.wrap(f"{words.size(i.bytes_read)} {words.of_total(i.bytes_read, i.bytes_total)} in {words.duration(i.seconds)}")
     a = i.accounting
     page.wrap(
-        f"{a.format}, {a.family or 'unknown family'}, {a.parameters:,} parameters; {words.plural(a.stored, 'tensor')}: {a.mapped:,} mapped, "
-        f"{len(a.dropped):,} dropped, {len(a.unmapped):,} unmapped",
+        f"{a.format}, {a.family or 'unknown family'}, {a.parameters:,} parameters; {words.plural(a.stored, 'tensor')}: "
+        f"{a.mapped:,} mapped, {len(a.dropped):,} dropped, {len(a.unmapped):,} unmapped",
         hang="    ",
     )
     if a.unmapped:
-        page.wrap("unmapped: " + ", ".join(printable(n, 60) for n in a.unmapped[:3]) + (" …" if len(a.unmapped) > 3 else ""), "    ", style=_DIM)
+        page.wrap(
+            "unmapped: " + ", ".join(printable(n, 60) for n in a.unmapped[:3]) + (" …" if len(a.unmapped) > 3 else ""),
+            "    ",
+            style=_DIM,
+        )
     page.heading("Caveats")
     for caveat in i.caveats:
         page.wrap(caveat, "  - ", "    ")
     page.heading("Replay")
     r = i.replay
-    page.wrap(" · ".join([f"{r['tool']} {r['version']}", f"seed {r['seed']}", *([f"nonce {r['nonce']}"] if r["nonce"] else [])]), style=_DIM)
+    page.wrap(
+        " · ".join([f"{r['tool']} {r['version']}", f"seed {r['seed']}", *([f"nonce {r['nonce']}"] if r["nonce"] else [])]),
+        style=_DIM,
+    )
     return "\n".join(line.rstrip() for line in page.lines) + "\n"
 
 
@@ -69,7 +77,9 @@ def _finding(page: _Page, f: Finding) -> None:
     found = f.found
     page.heading(printable(f.title), BASES[f.basis])
     tone = _BLUE if found.descent else _YELLOW if found.status == "found" else _CYAN if found.status == "not-run" else ""
-    numbers = f"   e-value ≥ {words.e_value(found.log10_e)}   p ≤ {words.p_bound(found.log10_p or 0.0)}" if found.log10_e is not None else ""
+    numbers = ""
+    if found.log10_e is not None:
+        numbers = f"   e-value ≥ {words.e_value(found.log10_e)}   p ≤ {words.p_bound(found.log10_p)}"
     page.lines.append("  " + page.paint(found.status, tone) + numbers)
     page.wrap(found.sentence, hang="    ")
     for item in found.items[:LISTED]:
@@ -112,5 +122,7 @@ def _value(name: str, v: Value) -> str:
     if isinstance(v, float):
         if name in ("share", "zeros"):
             return words.percent(v)
-        return words.log10_words(v) if name.startswith("log10_e") else f"{v:.1f}" if name.startswith("log10") else words.ratio(v) if abs(v) <= 1 else f"{v:g}"
+        if name.startswith("log10"):
+            return words.log10_words(v)
+        return words.ratio(v) if abs(v) <= 1 else f"{v:g}"
     return f"{v:,}" if isinstance(v, int) else str(v)

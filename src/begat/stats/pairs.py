@@ -1,9 +1,11 @@
 """A search over pairs of one model, paid for: mean of e-values, Bonferroni for p bounds and for every single pair.
 
-Enters: hits and sizes of N order tests, one per pair searched.  Leaves: log10 e, log10 p, and which pairs hold for themselves.  Null of
+Enters: hits and sizes of N order tests, one per pair searched.  Leaves: log10 e, log10 p, and which pairs hold for themselves.
+Null of
 one pair: `begat.stats.order`. Also the exact sign test that asks whether units lie sorted.
 
-Null of the search: each pair's two orders are independent, one of them uniform given the other. Nothing is assumed about how pairs depend on each
+Null of the search: each pair's two orders are independent, one of them uniform given the other. Nothing is assumed about how
+pairs depend on each
 other (they share layers, so they do depend):
 
     E[mean of e] <= 1                                          (linearity)
@@ -36,7 +38,8 @@ def paid(log10_e: float, searched: int) -> float:
 def log10_sign_test(concordant: int, n: int) -> float:
     """log10 of the exact two-sided p-value of `concordant` of n fair coins, 0.0 for n = 0.
 
-    Null and assumption: disjoint pairs of exchangeable units; which of the two is larger is then a fair coin, independent of the other pairs
+    Null and assumption: disjoint pairs of exchangeable units; which of the two is larger is then a fair coin, independent
+    of the other pairs
     (ties are left out before).
     """
     k = max(concordant, n - concordant)

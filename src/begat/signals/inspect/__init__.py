@@ -1,6 +1,7 @@
 """What one model alone says about itself: one file per finding, all behind one registry.
 
-Enters: a `Look` (a model whose rows can be asked for; the pipeline reads them).  Leaves: `begat.inspection.Found`.  The order of registration is the
+Enters: a `Look` (a model whose rows can be asked for; the pipeline reads them).  Leaves: `begat.inspection.Found`.  The order
+of registration is the
 order of the report.
 
 - `layers.py`: layers that are copies of each other.   - `experts.py`: experts grown from one network.

@@ -38,7 +38,9 @@ class Look(Protocol):
         """The public generator for one purpose."""
 
     def units(self, sites: Sequence[Site], m: int) -> list[list[F32]] | None:
-        """Features of the same m units of every site, [m, D] per view; sites must be of one shape. None: too few that are treated alike."""
+        """Features of the same m units of every site, [m, D] per view; sites must be of one shape. None: too few that
+        are treated alike.
+        """
 
     def cost(self, site: Site, m: int) -> int:
         """Bytes that reading m units of a site takes."""

@@ -1,6 +1,7 @@
 """The order test between every two of N places of one model.
 
-Enters: features of the same m units of N places.  Leaves: hits and cosines of all pairs.  What they are worth: `begat.stats.pairs`; the test between
+Enters: features of the same m units of N places.  Leaves: hits and cosines of all pairs.  What they are worth:
+`begat.stats.pairs`; the test between
 two models: `begat.signals.order`.
 """
 
@@ -28,8 +29,10 @@ def hits_of_pairs(places: Sequence[Sequence[F32]], rng: np.random.Generator) -> 
     Returns:
         hits [N, N] (i's units looked up in j), the mean cosine of units at one index [N, N], and the units that took part.
 
-    As `order_hits`: features standardised over the units of their own place, a tie is no hit. Units that are constant in any place are left out of all:
-    padding sits at chosen indices. Both the standardisation and the choice of features look at no position, so each test's null stands.
+    As `order_hits`: features standardised over the units of their own place, a tie is no hit. Units that are constant in
+    any place are left out of all:
+    padding sits at chosen indices. Both the standardisation and the choice of features look at no position, so each test's
+    null stands.
     """
     places = _some_features(places, rng)
     keep = np.all([_varies(p) for p in places], axis=0)
@@ -54,7 +57,8 @@ def _some_features(places: Sequence[Sequence[F32]], rng: np.random.Generator) ->
 
 def _varies(views: Sequence[F32]) -> np.ndarray:
     wide = [v for v in views if v.shape[1] > 1] or list(views)
-    return np.any([(v != (v[:, :1] if v.shape[1] > 1 else 0)).any(axis=1) for v in wide], axis=0)
+    varies: np.ndarray = np.any([(v != (v[:, :1] if v.shape[1] > 1 else 0)).any(axis=1) for v in wide], axis=0)
+    return varies
 
 
 def groups(n: int, pairs: Sequence[tuple[int, int]]) -> list[int]:

@@ -1,7 +1,9 @@
 """Do the experts of a layer share an ancestor? (sparse upcycling, arXiv:2212.05055)
 
-Experts grown from one MLP, with or without noise, keep the order of its units. Every two experts of a layer are compared, the shared expert
-among them where it has their shape; the search over all pairs of all layers is paid for (`begat.stats.pairs`).  Arithmetic: `copies.py`.
+Experts grown from one MLP, with or without noise, keep the order of its units. Every two experts of a layer are compared, the
+shared expert
+among them where it has their shape; the search over all pairs of all layers is paid for (`begat.stats.pairs`).  Arithmetic:
+`copies.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def _run(look: Look) -> Found:
     chosen = every if look.full else _some(look, every)
     pairs, p, e = tested(look, chosen, "experts")
     if e is None:
-        return Found("not-run", "no two experts could be compared: stored quantisation blocks leave too few units that are treated alike")
+        return Found(
+            "not-run", "no two experts could be compared: stored quantisation blocks leave too few units that are treated alike"
+        )
     items = []
     for sites in chosen:
         mine = [x for x in pairs if (x.tower, x.layer) == (sites[0].tower, sites[0].layer)]
@@ -102,12 +106,14 @@ FINDINGS.add("experts")(
     Inspector(
         "Experts that share an ancestor",
         "exact",
-        "Each expert of a layer drew the order of its hidden units for itself, and training treats units alike; so for any two experts P(H >= k) <= 1/k! "
-        "for the H units that look most like the unit at their own index in the other. The e-value is the mean over all pairs of experts of all layers looked "
-        "at; a pair counts when its own, divided by the number of pairs, reaches the threshold.",
-        "Whether the ancestor was a trained dense model. Experts initialised as clones (DeepSpeed's MoE layer copies one expert) or with equal seeds share an order too. "
-        "Experts that split one MLP's units among them (arXiv:2406.16554) have no unit in common, and nothing in their order shows it; nor do experts whose "
-        "units were reordered, or drawn anew in part, where too few are left.",
+        "Each expert of a layer drew the order of its hidden units for itself, and training treats units alike; so for any "
+        "two experts P(H >= k) <= 1/k! for the H units that look most like the unit at their own index in the other. The "
+        "e-value is the mean over all pairs of experts of all layers looked at; a pair counts when its own, divided by the "
+        "number of pairs, reaches the threshold.",
+        "Whether the ancestor was a trained dense model. Experts initialised as clones (DeepSpeed's MoE layer copies one "
+        "expert) or with equal seeds share an order too. Experts that split one MLP's units among them (arXiv:2406.16554) "
+        "have no unit in common, and nothing in their order shows it; nor do experts whose units were reordered, or drawn "
+        "anew in part, where too few are left.",
         _run,
     )
 )

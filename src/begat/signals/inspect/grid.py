@@ -1,6 +1,7 @@
 """Are the stored numbers on a coarser grid than their type? (a quantised model written back as floats; a narrow float in a wide one)
 
-Enters: rows of every matrix stored in floats.  Leaves: bits, run length and how many tensors lie on it; types that say it themselves are listed too.
+Enters: rows of every matrix stored in floats.  Leaves: bits, run length and how many tensors lie on it; types that say it
+themselves are listed too.
 Arithmetic and null of one run: `lattice.py`.
 """
 
@@ -39,7 +40,8 @@ class _Grid:
 
 def _run(look: Look) -> Found:
     keys = [k for k in matrices(look) if k.expert <= 0 or look.full]
-    declared, plain = [], []
+    declared: list[TensorKey] = []
+    plain: list[TensorKey] = []
     for key in keys:
         (plain if _is_float(look, key) else declared).append(key)
     found: dict[tuple[str, str], list[tuple[TensorKey, _Grid]]] = defaultdict(list)
@@ -55,7 +57,8 @@ def _run(look: Look) -> Found:
     items = [_declared_item(look, name, ks, total) for name, ks in sorted(_by_type(look, declared).items())]
     for (words, run), hits in sorted(found.items(), key=lambda x: -len(x[1])):
         items.append(_grid_item(look, words, run, hits, len(keys), total))
-    items += [Item(_roles(ks), f"{_stored(look, ks[0])} holding {name} values", _numbers(look, ks, len(keys), total)) for name, ks in sorted(narrow.items())]  # fmt: skip
+    for name, ks in sorted(narrow.items()):
+        items.append(Item(_roles(ks), f"{_stored(look, ks[0])} holding {name} values", _numbers(look, ks, len(keys), total)))
     rounded = [g for hits in found.values() for _, g in hits if g.rounded]
     looked = f"{_ROWS} rows of {len(keys):,} matrices" if not look.full else f"every value of {len(keys):,} matrices"
     if not items:
@@ -87,7 +90,11 @@ def _grid_in(look: Look, key: TensorKey, values: F32, tested: int) -> _Grid | No
     assert kind.mantissa is not None
     mantissa, n = min(kind.mantissa, 23), values.shape[1]
     rng = look.rng("grid", n)
-    lengths = [("the whole tensor", values.size), ("row", n), *((f"{r} values of a row", r) for r in _RUNS if r < n and n % r == 0)]
+    lengths = [
+        ("the whole tensor", values.size),
+        ("row", n),
+        *((f"{r} values of a row", r) for r in _RUNS if r < n and n % r == 0),
+    ]
     floats: tuple[Fit, str, F32] | None = None
     for words, length in lengths:
         if length < 16 or (words == "the whole tensor" and len(values) < 2):
@@ -103,13 +110,17 @@ def _grid_in(look: Look, key: TensorKey, values: F32, tested: int) -> _Grid | No
         if good:
             return _described(min(good, key=lambda f: f.log10_total), words, runs)
         few = lattice.significands(runs, mantissa)
-        if floats is None and _holds(few, look.needed, tested):  # few levels have few significands too: an even grid in shorter runs goes first
+        if floats is None and _holds(
+            few, look.needed, tested
+        ):  # few levels have few significands too: an even grid in shorter runs goes first
             floats = few, words, runs
     return _described(*floats) if floats else None
 
 
 def _holds(fit: Fit, needed: float, tested: int) -> bool:
-    """Nearly all runs fit, and chance would not do that; every tensor tried, every length (8) and every kind of grid (4) is paid for."""
+    """Nearly all runs fit, and chance would not do that; every tensor tried, every length (8) and every kind of grid (4) is
+    paid for.
+    """
     return fit.share >= _SHARE and fit.log10_total <= -(needed + np.log10(32.0 * tested))
 
 
@@ -132,9 +143,11 @@ def _described(fit: Fit, run: str, runs: F32) -> _Grid:
 
 
 def _narrower(look: Look, key: TensorKey) -> str | None:
-    """The narrower float type that holds every value read, where the stored one holds more; None when there is none or too little to tell.
+    """The narrower float type that holds every value read, where the stored one holds more; None when there is none or too
+    little to tell.
 
-    A value of a smooth density has the lost bits all zero with probability 2^-13 (float32 holding float16) or less, but 2^-3 for float16 holding bfloat16:
+    A value of a smooth density has the lost bits all zero with probability 2^-13 (float32 holding float16) or less, but
+    2^-3 for float16 holding bfloat16:
     64 such values are 10^-57.
     """
     name = look.entry(key).dtype
@@ -145,7 +158,11 @@ def _narrower(look: Look, key: TensorKey) -> str | None:
     bits = values.astype(np.float32).view(np.uint32)
     for narrow in fits:
         with np.errstate(over="ignore"):
-            held = not (bits & 0xFFFF).any() if narrow == "BF16" else bool((values.astype(np.float16).astype(np.float32) == values).all())
+            held = (
+                not (bits & 0xFFFF).any()
+                if narrow == "BF16"
+                else bool((values.astype(np.float16).astype(np.float32) == values).all())
+            )
         if held:
             return {"BF16": "bfloat16", "F16": "float16"}[narrow]
     return None
@@ -161,13 +178,25 @@ def _by_type(look: Look, keys: list[TensorKey]) -> dict[str, list[TensorKey]]:
 def _declared_item(look: Look, name: str, keys: list[TensorKey], total: int) -> Item:
     entry = look.entry(keys[0])
     block = f", one scale for each {entry.scaling.block[0]} × {entry.scaling.block[1]} block" if entry.scaling else ""
-    return Item(_roles(keys), f"stored as {name}{block}: the file says so", _numbers(look, keys, len(keys), total) | {"bits": DTYPES[name].bits})
+    return Item(
+        _roles(keys),
+        f"stored as {name}{block}: the file says so",
+        _numbers(look, keys, len(keys), total) | {"bits": DTYPES[name].bits},
+    )
 
 
 def _grid_item(look: Look, words: str, run: str, hits: list[tuple[TensorKey, _Grid]], tensors: int, total: int) -> Item:
     keys = [k for k, _ in hits]
-    numbers = _numbers(look, keys, tensors, total) | {"bits": hits[0][1].bits, "run": run, "log10_p": max(g.log10_p for _, g in hits)}
-    return Item(_roles(keys), f"{words}, one scale for each {run}" if run != "the whole tensor" else f"{words}, one scale for the tensor", numbers)
+    numbers = _numbers(look, keys, tensors, total) | {
+        "bits": hits[0][1].bits,
+        "run": run,
+        "log10_p": max(g.log10_p for _, g in hits),
+    }
+    return Item(
+        _roles(keys),
+        f"{words}, one scale for each {run}" if run != "the whole tensor" else f"{words}, one scale for the tensor",
+        numbers,
+    )
 
 
 def _numbers(look: Look, keys: list[TensorKey], tensors: int, total: int) -> dict[str, Value]:
@@ -179,11 +208,20 @@ def _size(look: Look, key: TensorKey) -> int:
 
 
 def _stored(look: Look, key: TensorKey) -> str:
-    return {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16"}.get(look.entry(key).dtype, look.entry(key).dtype)
+    return {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16"}.get(
+        look.entry(key).dtype, look.entry(key).dtype
+    )
 
 
 def _roles(keys: list[TensorKey]) -> str:
-    parts = {"attn": "attention", "mlp": "MLP", "embed": "embedding", "head": "head", "expert": "experts", "shared": "shared experts", "moe": "router"}  # fmt: skip
+    parts = {
+        "attn": "attention",
+        "mlp": "MLP",
+        "embed": "embedding",
+        "expert": "experts",
+        "shared": "shared experts",
+        "moe": "router",
+    }
     names = dict.fromkeys(parts.get(k.role.split(".")[0], k.role.split(".")[0]) for k in keys)
     return ", ".join(names)
 
@@ -192,11 +230,12 @@ FINDINGS.add("grid")(
     Inspector(
         "Numbers on a coarse grid",
         "counted",
-        "Were the values not rounded, neighbouring numbers of the stored type would be about equally likely, and each value would meet a point of a coarser grid by "
-        "chance with the share of numbers that are grid points. The bound over all runs of a tensor pays for the grids, run lengths and tensors tried.",
-        "How the grid was made (rounding to nearest, GPTQ, AWQ, training on the grid) and from which weights. Groups scattered by activation order, scales "
-        "multiplied into the weights afterwards, or any training after rounding are not seen. A float type inside a wider one says how weights were stored, not where they "
-        "come from.",
+        "Were the values not rounded, neighbouring numbers of the stored type would be about equally likely, and each value "
+        "would meet a point of a coarser grid by chance with the share of numbers that are grid points. The bound over all "
+        "runs of a tensor pays for the grids, run lengths and tensors tried.",
+        "How the grid was made (rounding to nearest, GPTQ, AWQ, training on the grid) and from which weights. Groups "
+        "scattered by activation order, scales multiplied into the weights afterwards, or any training after rounding are "
+        "not seen. A float type inside a wider one says how weights were stored, not where they come from.",
         _run,
     )
 )

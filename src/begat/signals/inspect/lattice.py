@@ -1,16 +1,21 @@
 """Do stored floats lie on a coarser grid than their type? The arithmetic, run by run.
 
-Enters: runs of values that may share one scale, [G, N], and the spacing of the stored type at each.  Leaves: `Fit`: which runs lie on a grid, which one,
+Enters: runs of values that may share one scale, [G, N], and the spacing of the stored type at each.  Leaves: `Fit`: which runs
+lie on a grid, which one,
 and how improbable that is.  Which tensors, what counts: `grid.py`.  Equality of *two* models on a grid: `begat.signals.grid`.
 
-Null and assumption. Within any few neighbouring numbers of the stored type, all are equally likely, independently of each other (a smooth density).
-A grid of step s, rounded to the stored type whose spacing at a value is u, then hits that value by chance with probability at most
-min(1, 2 t/s), where t >= u/2 is the tolerance; so a run whose values all fit has p <= (grids tried) * Π min(1, 2 t/s). The value that sets the
+Null and assumption. Within any few neighbouring numbers of the stored type, all are equally likely, independently of each other
+(a smooth density).
+A grid of step s, rounded to the stored type whose spacing at a value is u, then hits that value by chance with probability at
+most
+min(1, 2 t/s), where t >= u/2 is the tolerance; so a run whose values all fit has p <= (grids tried) * Π min(1, 2 t/s). The
+value that sets the
 step counts for nothing, nor does a zero (pruned weights are zero, whatever the grid), nor a run of one single value.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +24,8 @@ from begat.types import F32, F64, I64
 
 #: largest multiple of a step, and largest number of steps above an offset: 8 bits
 TOP = 255
-#: rounding twice (scale and product) may miss by this much more than half the spacing; and by this share of a step whatever the type
+#: rounding twice (scale and product) may miss by this much more than half the spacing; and by this share of a step whatever
+#: the type
 _TWICE, _SLACK = 1.15, 0.004
 #: values of a run that are tried first, and values of a run that are looked at in all
 _FEW, _MANY = 48, 2048
@@ -27,8 +33,10 @@ _FEW, _MANY = 48, 2048
 ABLE = 8
 #: NF4: the 16 levels of Dettmers et al., "QLoRA" (arXiv:2305.14314, appendix E), relative to the largest magnitude of a run
 NF4 = np.array([
-    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
-    0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+    -0.09105003625154495, 0.0,
+    0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224, 0.44070982933044434,
+    0.5626170039176941, 0.7229568362236023, 1.0,
 ])  # fmt: skip
 #: multiples of half a unit that E2M1 (the four-bit float of MXFP4 and NVFP4) has
 _E2M1 = np.array([0, 1, 2, 3, 4, 6, 8, 12])
@@ -38,8 +46,10 @@ _E2M1 = np.array([0, 1, 2, 3, 4, 6, 8, 12])
 class Fit:
     """Which of G runs lie on a grid of one kind.
 
-    kind: "even", "offset", "float" or "nf4". able: runs that could say something [G]. fits: of them, those on a grid [G]. log10_p: bound per run, 0 where it does
-    not fit [G]. low, high: smallest and largest multiple of the step per run (of the levels for "float": distinct significands) [G].
+    kind: "even", "offset", "float" or "nf4". able: runs that could say something [G]. fits: of them, those on a grid [G].
+    log10_p: bound per run, 0 where it does
+    not fit [G]. low, high: smallest and largest multiple of the step per run (of the levels for "float": distinct
+    significands) [G].
     """
 
     kind: str
@@ -53,7 +63,7 @@ class Fit:
     @property
     def log10_total(self) -> float:
         """Bound over all runs; which runs fit was not known beforehand, and 2^G choices are paid for."""
-        return float(self.log10_p[self.fits].sum()) + int(self.able.sum()) * np.log10(2.0)
+        return float(self.log10_p[self.fits].sum()) + int(self.able.sum()) * math.log10(2.0)
 
     @property
     def share(self) -> float:
@@ -63,13 +73,18 @@ class Fit:
 
 
 def spacing(values: F32, mantissa: int, tiny: float) -> F64:
-    """Distance between neighbouring numbers of a float type with `mantissa` explicit bits at each value; `tiny`: its smallest subnormal."""
+    """Distance between neighbouring numbers of a float type with `mantissa` explicit bits at each value; `tiny`: its
+    smallest subnormal.
+    """
     _, exponent = np.frexp(values.astype(np.float64))
-    return np.maximum(np.ldexp(1.0, exponent - 1 - mantissa), tiny)
+    out: F64 = np.maximum(np.ldexp(1.0, exponent - 1 - mantissa), tiny)
+    return out
 
 
 def even(runs_GN: F32, spacing_GN: F64, rng: np.random.Generator) -> Fit:
-    """Multiples of one step per run: round-to-nearest with or without an integer zero point (GPTQ, AWQ, Q4_0, Q8_0, int8, ternary)."""
+    """Multiples of one step per run: round-to-nearest with or without an integer zero point (GPTQ, AWQ, Q4_0, Q8_0, int8,
+    ternary).
+    """
     return _stepped("even", runs_GN, spacing_GN, rng)
 
 
@@ -108,7 +123,9 @@ def screen(kind: str, runs_GN: F32, spacing_GN: F64, rng: np.random.Generator, r
 
 
 def _one(kind: str, v_N: F64, u_N: F64, strict: bool = True) -> tuple[I64, float] | None:
-    """The most improbable grid that all values of a run fit: their multiples and log10 p; None when none fits better than chance."""
+    """The most improbable grid that all values of a run fit: their multiples and log10 p; None when none fits better than
+    chance.
+    """
     base = float(v_N.min()) if kind == "offset" else 0.0
     x_N = v_N - base
     peak = int(np.abs(x_N).argmax())
@@ -139,7 +156,8 @@ def _one(kind: str, v_N: F64, u_N: F64, strict: bool = True) -> tuple[I64, float
 def significands(runs_GN: F32, mantissa: int) -> Fit:
     """Floats of a smaller type times one scale: at most eight significands (E4M3) where the stored type has 2^mantissa.
 
-    p <= C(M, d) (2 d/M)^n for n values with d distinct significands of M: under a smooth density none is more than twice as likely as the mean.
+    p <= C(M, d) (2 d/M)^n for n values with d distinct significands of M: under a smooth density none is more than twice as
+    likely as the mean.
     """
     v_GN = np.abs(runs_GN[:, :_MANY].astype(np.float64))
     able = (v_GN > 0).sum(1) >= 2 * ABLE

@@ -35,7 +35,9 @@ def _run(look: Look) -> Found:
         items += _tower_items(look, tower, [x for x in pairs if x.tower == tower])
     copied = [i for i in items if i.numbers.get("copies")]
     once = any(x.stored_once for x in pairs)
-    shown = "; ".join(f"{i.where} are copies of one layer" for i in copied[:4]) + (f" and {len(copied) - 4} more groups" if len(copied) > 4 else "")
+    shown = "; ".join(f"{i.where} are copies of one layer" for i in copied[:4]) + (
+        f" and {len(copied) - 4} more groups" if len(copied) > 4 else ""
+    )
     nothing = "layers stored once are shared by design" if once else f"no two of {_count(pairs)} layers share an order of units"
     return Found(
         "found" if copied else "nothing", shown or nothing, tuple(items), pairs, e, p, bool(copied),
@@ -48,7 +50,9 @@ def _count(pairs: tuple[PairTest, ...]) -> int:
 
 
 def _layers(look: Look) -> list[list[Site]]:
-    """Sites of layers that can be compared: one tower, one kind of MLP, one shape; in a mixture the same expert stands for its layer."""
+    """Sites of layers that can be compared: one tower, one kind of MLP, one shape; in a mixture the same expert stands for
+    its layer.
+    """
     model, out = look.model, defaultdict(list)
     seen: set[tuple[str, int]] = set()
     for kind, axis in (("mlp", "mlp-units"), ("shared", "mlp-units"), ("expert", "expert-units")):
@@ -65,7 +69,8 @@ def _layers(look: Look) -> list[list[Site]]:
 
 
 def tested(look: Look, sets: list[list[Site]], kind: str) -> tuple[tuple[PairTest, ...], float | None, float | None]:
-    """Every two sites of each set compared: the pairs, log10 p and log10 e of the whole search (None when no pair could be tested).
+    """Every two sites of each set compared: the pairs, log10 p and log10 e of the whole search (None when no pair could be
+    tested).
 
     Sites that are one stored tensor are no test: they are listed as stored once and left out of the search.
     """
@@ -111,7 +116,9 @@ def _tower_items(look: Look, tower: str, pairs: list[PairTest]) -> list[Item]:
         layers = [numbers[i] for i in group]
         items.append(_group_item(look, tower, layers, [x for x in pairs if x.copies and x.i in layers], len(numbers)))
     once = members(groups(len(numbers), [(at[x.i], at[x.j]) for x in pairs if x.stored_once]))
-    items += [Item(f"{tower_words(tower)}layers {runs([numbers[i] for i in g])}", "stored once and shared: layout, not evidence", {"stored_once": len(g)}) for g in once]  # fmt: skip
+    for group in once:
+        where = f"{tower_words(tower)}layers {runs([numbers[i] for i in group])}"
+        items.append(Item(where, "stored once and shared: layout, not evidence", {"stored_once": len(group)}))
     if any(i.numbers.get("copies") for i in items):
         first = {r: n for n, r in enumerate(dict.fromkeys(root))}
         everywhere = _all_layers(look, tower)
@@ -141,7 +148,9 @@ def _group_item(look: Look, tower: str, layers: list[int], pairs: list[PairTest]
 
 
 def _agreement(look: Look, tower: str, layers: list[int]) -> tuple[dict[str, Value], bool]:
-    """Mean cosine of attention and of MLP matrices of the copies with the first of them, from a few rows; and whether all values read are equal."""
+    """Mean cosine of attention and of MLP matrices of the copies with the first of them, from a few rows; and whether all
+    values read are equal.
+    """
     model, first = look.model, layers[0]
     found: dict[str, list[float]] = defaultdict(list)
     same = True
@@ -166,11 +175,12 @@ FINDINGS.add("layers")(
     Inspector(
         "Layers that are copies",
         "exact",
-        "Each layer drew the order of its MLP units for itself, and training treats units alike; so for any two layers P(H >= k) <= 1/k! for the H "
-        "units that look most like the unit at their own index in the other layer. The e-value is the mean over all pairs; a pair counts when its "
-        "own, divided by the number of pairs, reaches the threshold.",
-        "Which copy came first, and from which model. Layers that were all initialised as clones of one (PyTorch's nn.TransformerEncoder does that) share an "
-        "order too, without any parent. Copies whose units were reordered, or trained until nothing is left, are not seen.",
+        "Each layer drew the order of its MLP units for itself, and training treats units alike; so for any two layers P(H "
+        ">= k) <= 1/k! for the H units that look most like the unit at their own index in the other layer. The e-value is "
+        "the mean over all pairs; a pair counts when its own, divided by the number of pairs, reaches the threshold.",
+        "Which copy came first, and from which model. Layers that were all initialised as clones of one (PyTorch's "
+        "nn.TransformerEncoder does that) share an order too, without any parent. Copies whose units were reordered, or "
+        "trained until nothing is left, are not seen.",
         _run,
     )
 )

@@ -2,9 +2,12 @@
 
 Enters: a few rows of every matrix.  Leaves: the rank of those rows, where it is at most half of what it could be.
 
-A row sample of a matrix of rank r has rank at most r, and rank min(r, m) unless the choice of rows is unlucky. Singular values are counted above what rounding to the stored
-type makes of nothing: errors uniform within half a spacing u have a largest singular value of about sqrt(mean(u²)/12) (sqrt(m) + sqrt(n)) (Bai-Yin); three
-times that is the bar. A merged low-rank *difference* leaves no such trace in one model: the base has full rank. Singular values that merely stand out are
+A row sample of a matrix of rank r has rank at most r, and rank min(r, m) unless the choice of rows is unlucky. Singular values
+are counted above what rounding to the stored
+type makes of nothing: errors uniform within half a spacing u have a largest singular value of about sqrt(mean(u²)/12) (sqrt(m)
++ sqrt(n)) (Bai-Yin); three
+times that is the bar. A merged low-rank *difference* leaves no such trace in one model: the base has full rank. Singular values
+that merely stand out are
 not reported: trained matrices have them of their own.
 """
 
@@ -35,7 +38,11 @@ def _run(look: Look) -> Found:
         rank, most = rank_of(rows, kind.mantissa or 23, 2.0**kind.tiny, look.rng("rank columns", rows.shape[1]))
         seen += most >= _LEAST
         if most >= _LEAST and rank <= _LOW * most:
-            numbers: dict[str, Value] = {"rank": rank, "possible": most, "shape": " × ".join(map(str, look.model.tensors[key].shape))}
+            numbers: dict[str, Value] = {
+                "rank": rank,
+                "possible": most,
+                "shape": " × ".join(map(str, look.model.tensors[key].shape)),
+            }
             items.append(Item(str(key), f"the rows read span {rank} dimensions of {most}", numbers))
     looked = f"{_FULL_ROWS if look.full else _ROWS} rows of {seen:,} matrices"
     if not seen:
@@ -46,7 +53,8 @@ def _run(look: Look) -> Found:
 
 
 def rank_of(rows_MN: F32, mantissa: int, tiny: float, rng: np.random.Generator) -> tuple[int, int]:
-    """(rank above rounding, largest possible rank) of rows stored in floats of `mantissa` bits; empty and repeated rows and empty columns are
+    """(rank above rounding, largest possible rank) of rows stored in floats of `mantissa` bits; empty and repeated rows and
+    empty columns are
     left out first.
     """
     if rows_MN.shape[1] > _COLUMNS:
@@ -71,10 +79,10 @@ FINDINGS.add("rank")(
     Inspector(
         "Matrices of low rank",
         "counted",
-        "Singular values of the rows read, counted above three times what rounding to the stored type can make of nothing; a matrix is low where at most half of the possible rank "
-        "is there. Independent random rows have full rank.",
-        "That an adapter was merged: base plus low-rank difference has full rank, and only the base shows the difference. Singular values that merely stand out are no trace of "
-        "one, trained matrices have them too; they are not reported.",
+        "Singular values of the rows read, counted above three times what rounding to the stored type can make of nothing; a "
+        "matrix is low where at most half of the possible rank is there. Independent random rows have full rank.",
+        "That an adapter was merged: base plus low-rank difference has full rank, and only the base shows the difference. "
+        "Singular values that merely stand out are no trace of one, trained matrices have them too; they are not reported.",
         _run,
     )
 )

@@ -1,7 +1,10 @@
-"""Rows of the vocabulary that look untrained: zero, repeated, tiny, all pointing one way, near the mean of all, or like fresh draws; where they lie.
+"""Rows of the vocabulary that look untrained: zero, repeated, tiny, all pointing one way, near the mean of all, or like fresh
+draws; where they lie.
 
-Enters: all rows of the embedding and of an untied head, in some columns.  Leaves: ranges of row numbers, each with what was counted.
-Added tokens, reserved tokens and tokens that training never met look so. Tokens never met all get the same push from the softmax and end up nearly
+Enters: all rows of the embedding and of an untied head, in some columns.  Leaves: ranges of row numbers, each with what was
+counted.
+Added tokens, reserved tokens and tokens that training never met look so. Tokens never met all get the same push from the
+softmax and end up nearly
 parallel (Land and Bartolo, "Fishing for Magikarp", arXiv:2405.05417).
 """
 
@@ -20,7 +23,8 @@ _COLUMNS, _LEAST, _WINDOW = 128, 32, 16
 _TINY, _NEAR = 0.05, 0.3
 #: cosine with a common direction, rows that must have it, and directions that are looked for
 _PARALLEL, _TOGETHER, _DIRECTIONS = 0.95, 8, 3
-#: fresh draws: spread of row sizes over that of normal draws, mean squared cosine over that of random directions, and distance of their size from the stated
+#: fresh draws: spread of row sizes over that of normal draws, mean squared cosine over that of random directions, and
+#: distance of their size from the stated
 #: deviation, at most; deviations that libraries use when a config states none
 _SPREAD, _COSINE, _SIZE = 1.7, 1.35, 0.05
 _USUAL = (0.02, 1.0)
@@ -29,7 +33,11 @@ _ROLES = ("embed.tokens", "head.weight")
 
 def _run(look: Look) -> Found:
     items: list[Item] = []
-    tables = [k for k in sorted(look.model.tensors) if k.role in _ROLES and look.model.tensors[k].shape[0] >= _LEAST and 0 not in look.model.tensors[k].shape]
+    tables = [
+        k
+        for k in sorted(look.model.tensors)
+        if k.role in _ROLES and look.model.tensors[k].shape[0] >= _LEAST and 0 not in look.model.tensors[k].shape
+    ]
     for key in tables:
         rows_VC = look.columns(key, _COLUMNS)
         look.step()
@@ -42,7 +50,12 @@ def _run(look: Look) -> Found:
     looked = f"every row of {len(tables)} tables in {'every column' if look.full else f'up to {_COLUMNS} neighbouring columns'}"
     if not items:
         return Found("nothing", "no rows of the vocabulary look untrained", looked_at=looked)
-    return Found("found", "; ".join(f"{i.where}: {i.what}" for i in items[:2]) + (" …" if len(items) > 2 else ""), tuple(items), looked_at=looked)
+    return Found(
+        "found",
+        "; ".join(f"{i.where}: {i.what}" for i in items[:2]) + (" …" if len(items) > 2 else ""),
+        tuple(items),
+        looked_at=looked,
+    )
 
 
 def untrained(rows_VC: F32, deviations: tuple[float, ...], rng: np.random.Generator) -> list[Item]:
@@ -63,13 +76,15 @@ def untrained(rows_VC: F32, deviations: tuple[float, ...], rng: np.random.Genera
             left[at] = False
             items.append(Item(f"rows {runs(at.tolist())}", what, {"rows": len(at), "of": len(x_VC), **numbers}))
 
-    take(~x_VC.any(axis=1), "all zero")
+    take(np.asarray(~x_VC.any(axis=1)), "all zero")
     take(_repeated(rows_VC) & left, "equal to other rows in every column read")
     if left.sum() < _LEAST:
         return items
     size = np.sqrt((x_VC * x_VC).mean(axis=1))
     median = float(np.median(size[left]))
-    take(size < _TINY * median, f"less than {_TINY:g} of the median size", size=float(size[left].min() / median) if median else 0.0)
+    take(
+        size < _TINY * median, f"less than {_TINY:g} of the median size", size=float(size[left].min() / median) if median else 0.0
+    )
     for _ in range(_DIRECTIONS):
         together = _parallel(x_VC, left, rng)
         if together.sum() < _TOGETHER:
@@ -83,7 +98,11 @@ def untrained(rows_VC: F32, deviations: tuple[float, ...], rng: np.random.Genera
             take(near, "near the mean of all rows", distance=float(np.median(away[near]) / far))
     fresh = _fresh(x_VC, left, deviations)
     if fresh.any():
-        take(fresh, "like fresh draws: of the initial size, in directions that have nothing in common", deviation=float(np.median(size[fresh])))
+        take(
+            fresh,
+            "like fresh draws: of the initial size, in directions that have nothing in common",
+            deviation=float(np.median(size[fresh])),
+        )
     return items
 
 
@@ -108,7 +127,9 @@ def _parallel(x_VC: np.ndarray, left: np.ndarray, rng: np.random.Generator) -> n
 
 def _repeated(rows_VC: F32) -> np.ndarray:
     rows = np.ascontiguousarray(rows_VC)
-    _, back, counts = np.unique(rows.view(np.dtype((np.void, rows.shape[1] * 4))).ravel(), return_inverse=True, return_counts=True)
+    _, back, counts = np.unique(
+        rows.view(np.dtype((np.void, rows.shape[1] * 4))).ravel(), return_inverse=True, return_counts=True
+    )
     repeated: np.ndarray = counts[back.ravel()] > 1
     return repeated
 
@@ -116,7 +137,8 @@ def _repeated(rows_VC: F32) -> np.ndarray:
 def _fresh(x_VC: np.ndarray, left: np.ndarray, deviations: tuple[float, ...]) -> np.ndarray:
     """Rows of windows of `_WINDOW` neighbours that behave like independent normal draws about zero with one of these deviations.
 
-    Sizes of C such values have a relative standard deviation of 1/sqrt(2C), cosines a mean square of 1/C. Trained rows differ more in size and share directions.
+    Sizes of C such values have a relative standard deviation of 1/sqrt(2C), cosines a mean square of 1/C. Trained rows
+    differ more in size and share directions.
     """
     out = np.zeros(len(x_VC), dtype=bool)
     columns = x_VC.shape[1]
@@ -141,10 +163,13 @@ FINDINGS.add("vocabulary")(
     Inspector(
         "Vocabulary rows that look untrained",
         "described",
-        "Counted: rows that are zero or equal to others. Described, without an error rate: rows below a twentieth of the median size; at least eight rows within cosine 0.95 of one "
-        "direction (the softmax pushes all tokens that never occur the same way); rows closer to the mean of all than three tenths of the median distance (new tokens are often started "
-        "there); windows of 16 neighbours with the size, the spread of sizes and the spread of directions that independent draws of the stated initial deviation have.",
-        "That tokens were added by somebody else: a tokenizer's reserved and never-met tokens look the same. An untrained model is all fresh draws.",
+        "Counted: rows that are zero or equal to others. Described, without an error rate: rows below a twentieth of the "
+        "median size; at least eight rows within cosine 0.95 of one direction (the softmax pushes all tokens that never "
+        "occur the same way); rows closer to the mean of all than three tenths of the median distance (new tokens are often "
+        "started there); windows of 16 neighbours with the size, the spread of sizes and the spread of directions that "
+        "independent draws of the stated initial deviation have.",
+        "That tokens were added by somebody else: a tokenizer's reserved and never-met tokens look the same. An untrained "
+        "model is all fresh draws.",
         _run,
     )
 )

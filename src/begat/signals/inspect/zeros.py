@@ -1,6 +1,7 @@
 """Weights that are exactly zero (pruned), in which pattern; and units in sorted order.
 
-Enters: a few rows of every matrix.  Leaves: shares of zeros, whole zero rows, 2:4 blocks, and layers whose units lie sorted by size.
+Enters: a few rows of every matrix.  Leaves: shares of zeros, whole zero rows, 2:4 blocks, and layers whose units lie sorted by
+size.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ def _run(look: Look) -> Found:
         return Found("nothing", "no matrix is pruned, no layer's units are sorted", looked_at=looked)
     pruned = [i for i in items if "zeros" in i.numbers]
     share = [float(i.numbers["zeros"] or 0) for i in pruned]
-    parts = [f"{len(pruned)} kinds of matrices are pruned ({100 * min(share):.0f} to {100 * max(share):.0f} % zeros)"] if pruned else []
+    parts = (
+        [f"{len(pruned)} kinds of matrices are pruned ({100 * min(share):.0f} to {100 * max(share):.0f} % zeros)"]
+        if pruned
+        else []
+    )
     parts += [f"{i.where}: {i.what}" for i in items if "zeros" not in i.numbers]
     return Found("found", "; ".join(parts), tuple(items), looked_at=looked)
 
@@ -64,7 +69,8 @@ def _role_item(role: str, found: list[tuple[int, float, int, int, float]]) -> It
 def two_of_four(values_MN: F32) -> tuple[bool, float]:
     """Is the pattern 2:4 along the inputs, and log10 of the chance of it?
 
-    Null and assumption: zeros fall anywhere, independently, at their share z; a block of four then has two or more with probability q(z), and all of G blocks with q^G.
+    Null and assumption: zeros fall anywhere, independently, at their share z; a block of four then has two or more with
+    probability q(z), and all of G blocks with q^G.
     """
     if values_MN.shape[1] % 4 or not values_MN.size:
         return False, 0.0
@@ -77,9 +83,15 @@ def two_of_four(values_MN: F32) -> tuple[bool, float]:
 
 
 def _sorted_items(look: Look) -> list[Item]:
-    """Layers whose MLP units are ordered by size: pairs of units half the sample apart, an exact sign test, Bonferroni over layers."""
+    """Layers whose MLP units are ordered by size: pairs of units half the sample apart, an exact sign test, Bonferroni over
+    layers.
+    """
     model = look.model
-    keys = [k for k in sorted(model.tensors) if k.role in ("mlp.up.weight", "expert.up.weight") and k.expert <= 0 and not model.tensors[k].transposed]
+    keys = [
+        k
+        for k in sorted(model.tensors)
+        if k.role in ("mlp.up.weight", "expert.up.weight") and k.expert <= 0 and not model.tensors[k].transposed
+    ]
     out: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for key in keys:
         rows = look.rows(key, _UNIT_ROWS)
@@ -87,14 +99,18 @@ def _sorted_items(look: Look) -> list[Item]:
         log10_p = sorted_units(rows) + float(np.log10(len(keys)))
         if log10_p <= -look.needed:
             out[key.tower].append((key.layer, log10_p))
-    return [
-        Item(f"{tower_words(t)}layers {runs([layer for layer, _ in found])}", "MLP units lie sorted by size", {"layers": len(found), "log10_p": max(p for _, p in found)})
-        for t, found in out.items()
-    ]  # fmt: skip
+    items = []
+    for tower, found in out.items():
+        where = f"{tower_words(tower)}layers {runs([layer for layer, _ in found])}"
+        worst = max(p for _, p in found)
+        items.append(Item(where, "MLP units lie sorted by size", {"layers": len(found), "log10_p": worst}))
+    return items
 
 
 def sorted_units(rows_MD: F32) -> float:
-    """log10 of the two-sided p-value that units in index order are not ordered by norm. Null: `begat.stats.pairs.log10_sign_test`."""
+    """log10 of the two-sided p-value that units in index order are not ordered by norm. Null:
+    `begat.stats.pairs.log10_sign_test`.
+    """
     size = np.linalg.norm(rows_MD.astype(np.float64), axis=1)
     half = len(size) // 2
     first, second = size[:half], size[half : 2 * half]
@@ -106,9 +122,12 @@ FINDINGS.add("zeros")(
     Inspector(
         "Pruned weights, sorted units",
         "counted",
-        "Exact zeros are counted; where the values lie on a quantisation grid its own zero level is not. 2:4: at most two of four neighbouring inputs kept in 999 of 1,000 blocks, where zeros falling anywhere would "
-        "leave that to chance. Sorted: of exchangeable units, the later one is the larger with probability one half (exact sign test on disjoint pairs, times the number of layers).",
-        "Who pruned, or from what: a pruned model shows neither. Units that were removed leave no zeros. Units that lie sorted were put in order after training, which breaks the null of the order tests above.",
+        "Exact zeros are counted; where the values lie on a quantisation grid its own zero level is not. 2:4: at most two of "
+        "four neighbouring inputs kept in 999 of 1,000 blocks, where zeros falling anywhere would leave that to chance. "
+        "Sorted: of exchangeable units, the later one is the larger with probability one half (exact sign test on disjoint "
+        "pairs, times the number of layers).",
+        "Who pruned, or from what: a pruned model shows neither. Units that were removed leave no zeros. Units that lie "
+        "sorted were put in order after training, which breaks the null of the order tests above.",
         _run,
     )
 )
