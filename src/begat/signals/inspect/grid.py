@@ -22,7 +22,7 @@ from begat.types import F32, TensorKey
 #: lengths of runs that may share a scale, besides a row and the whole tensor
 _RUNS = (512, 256, 128, 64, 32, 16)
 #: rows read of each matrix, runs looked at, share of them that must fit
-_ROWS, _MOST, _SHARE = 16, 256, 0.95
+_ROWS, _MOST, _SHARE = 16, 32, 0.95
 #: non-zero values, and different ones, from which a narrower type can be told
 _NARROW, _DIFFERENT = 64, 16
 
@@ -95,26 +95,26 @@ def _grid_in(look: Look, key: TensorKey, values: F32, tested: int) -> _Grid | No
         ("row", n),
         *((f"{r} values of a row", r) for r in _RUNS if r < n and n % r == 0),
     ]
-    floats: tuple[Fit, str, F32] | None = None
+    best: tuple[tuple[bool, float, bool], _Grid] | None = None
     for words, length in lengths:
         if length < 16 or (words == "the whole tensor" and len(values) < 2):
             continue
         runs = values.reshape(-1, length)
         runs = runs[np.sort(rng.permutation(len(runs))[:_MOST])]
         u = lattice.spacing(runs, mantissa, 2.0**kind.tiny)
-        fits = [lattice.nf4(runs, u)] if length == 64 else []
+        fits = [lattice.significands(runs, mantissa), *([lattice.nf4(runs, u)] if length == 64 else [])]
         for name, method in (("even", lattice.even), ("offset", lattice.offset)):
             if lattice.screen(name, runs, u, rng):
                 fits.append(method(runs, u, rng))
-        good = [f for f in fits if _holds(f, look.needed, tested)]
-        if good:
-            return _described(min(good, key=lambda f: f.log10_total), words, runs)
-        few = lattice.significands(runs, mantissa)
-        if floats is None and _holds(
-            few, look.needed, tested
-        ):  # few levels have few significands too: an even grid in shorter runs goes first
-            floats = few, words, runs
-    return _described(*floats) if floats else None
+                break  # an offset grid holds the even one of its step
+        for fit in fits:
+            if _holds(fit, look.needed, tested):
+                grid = _described(fit, words, runs)
+                # a step says more than floats do; then the fewest bits, since several grids side by side look like one of more; then the longest run
+                order = (fit.kind == "float", grid.bits, fit.kind == "offset")
+                if best is None or order < best[0]:
+                    best = order, grid
+    return None if best is None else best[1]
 
 
 def _holds(fit: Fit, needed: float, tested: int) -> bool:
@@ -131,13 +131,15 @@ def _described(fit: Fit, run: str, runs: F32) -> _Grid:
         return _Grid(f"floats of {2 if few <= 4 else 3} mantissa bits ({name}) times a scale", run, 8.0, True, fit.log10_total)
     if fit.kind == "nf4":
         return _Grid("NF4 levels times a scale", run, 4.0, True, fit.log10_total)
-    low, high = int(fit.low[fit.fits].min()), int(fit.high[fit.fits].max())
+    # nearly all runs, not all: now and then a finer grid fits one by chance
+    low, high = (int(np.quantile(x[fit.fits], q, method="nearest")) for x, q in ((fit.low, 0.1), (fit.high, 0.9)))
     if fit.half_units:
         return _Grid("4-bit floats (E2M1) times a scale", run, 4.0, True, fit.log10_total)
     if (low, high) == (-1, 1):
         zero = bool((runs == 0).any())
         return _Grid("ternary values" if zero else "binary values", run, 1.58 if zero else 1.0, False, fit.log10_total)
-    bits = float(np.ceil(np.log2(high - low + 1)))
+    levels = int(np.quantile((fit.high - fit.low)[fit.fits], 0.9, method="nearest")) + 1
+    bits = float(np.ceil(np.log2(levels)))
     shape = "from an offset" if fit.kind == "offset" else "symmetric" if abs(high + low) <= 1 else "with zero points"
     return _Grid(f"an even {bits:.0f}-bit grid, {shape}", run, bits, True, fit.log10_total)
 

@@ -28,7 +28,9 @@ TOP = 255
 #: the type
 _TWICE, _SLACK = 1.15, 0.004
 #: values of a run that are tried first, and values of a run that are looked at in all
-_FEW, _MANY = 48, 2048
+_FEW, _MANY = 32, 256
+#: steps between zero and the largest value that are tried, coarse ones first
+_TRIED = ((1, 16), (17, 64), (65, TOP))
 #: non-zero values from which a run can say anything
 ABLE = 8
 #: NF4: the 16 levels of Dettmers et al., "QLoRA" (arXiv:2305.14314, appendix E), relative to the largest magnitude of a run
@@ -111,46 +113,46 @@ def _stepped(kind: str, runs_GN: F32, spacing_GN: F64, rng: np.random.Generator)
     return Fit(kind, able, fits, log10_p, low, high, half and kind == "even" and int(high.max(initial=0)) == 12)
 
 
-def screen(kind: str, runs_GN: F32, spacing_GN: F64, rng: np.random.Generator, runs: int = 6) -> bool:
+def screen(kind: str, runs_GN: F32, spacing_GN: F64, rng: np.random.Generator, runs: int = 4) -> bool:
     """Do most of a few runs, looked at in a few values, fit? Most tensors that carry no grid are dismissed by it."""
-    v_GN, u_GN = runs_GN[:runs].astype(np.float64), spacing_GN[:runs]
-    able = _able(v_GN)
+    able = np.flatnonzero(_able(runs_GN))[:runs]
     ok = 0
-    for v, u in zip(v_GN[able], u_GN[able], strict=True):
+    for v, u in zip(runs_GN[able].astype(np.float64), spacing_GN[able], strict=True):
         keep = np.unique(np.r_[np.abs(v).argmax(), v.argmin(), rng.permutation(len(v))[:_FEW]])
         ok += _one(kind, v[keep], u[keep], strict=False) is not None
-    return bool(able.any()) and ok >= 0.6 * int(able.sum())
+    return len(able) > 0 and ok >= 0.6 * len(able)
 
 
 def _one(kind: str, v_N: F64, u_N: F64, strict: bool = True) -> tuple[I64, float] | None:
-    """The most improbable grid that all values of a run fit: their multiples and log10 p; None when none fits better than
-    chance.
+    """The most improbable grid that all values of a run fit: their multiples and log10 p; None when none fits better than chance.
+
+    Coarse grids are tried first: finer ones fit whatever these fit, with less to say.
     """
-    base = float(v_N.min()) if kind == "offset" else 0.0
-    x_N = v_N - base
+    x_N = v_N - (v_N.min() if kind == "offset" else 0.0)
     peak = int(np.abs(x_N).argmax())
-    k_K = np.arange(1, TOP + 1, dtype=np.float64)
-    s_K = np.abs(x_N[peak]) / k_K
-    k_KN = np.rint(x_N[None, :] / s_K[:, None])
-    if strict:  # the step that fits all values best, not the one value that set it
-        square = (k_KN * k_KN).sum(1)
-        s_K = np.where(square > 0, (k_KN * x_N).sum(1) / np.maximum(square, 1.0), s_K)
-        s_K = np.where(s_K > 0, s_K, np.abs(x_N[peak]) / k_K)
-    drift = (u_N[peak] / max(abs(v_N[peak]), 1e-300)) * (1.0 if not strict else 2.0 / len(v_N) ** 0.5)
-    t_KN = 0.5 * _TWICE * u_N + s_K[:, None] * (_SLACK + np.abs(k_KN) * drift)
-    if kind == "offset":
-        t_KN = t_KN + 0.5 * u_N[v_N.argmin()]
-    ok_K = (np.abs(x_N - k_KN * s_K[:, None]) <= t_KN).all(1)
-    if not ok_K.any():
-        return None
-    p_KN = np.log10(np.minimum(1.0, 2 * t_KN[ok_K] / s_K[ok_K, None]))
     counted = x_N != 0
     counted[peak] = False
-    p_K = p_KN[:, counted].sum(1) + np.log10(2.0 * TOP)
-    best = int(p_K.argmin())
-    if p_K[best] >= 0:
-        return None
-    return k_KN[ok_K][best].astype(np.int64), float(p_K[best])
+    t_N = 0.5 * _TWICE * (u_N + (u_N[v_N.argmin()] if kind == "offset" else 0.0))
+    relative = float(u_N[peak] / abs(v_N[peak])) if v_N[peak] else 0.0
+    drift = relative * (
+        max(0.35, 2.0 / len(v_N) ** 0.5) if strict else 1.0
+    )  # few levels are rounded alike, so their errors do not average out
+    for first, last in _TRIED:
+        s_K = np.abs(x_N[peak]) / np.arange(first, last + 1, dtype=np.float64)
+        k_KN = np.rint(x_N / s_K[:, None])
+        for _ in range(2 if strict else 0):  # the step that fits all values best, not the one value that set it
+            s_K = (k_KN @ x_N) / np.maximum((k_KN * k_KN).sum(1), 1.0)
+            k_KN = np.rint(x_N / s_K[:, None])
+        t_KN = t_N + s_K[:, None] * (_SLACK + np.abs(k_KN) * drift)
+        ok_K = (np.abs(x_N - k_KN * s_K[:, None]) <= t_KN).all(1)
+        if not ok_K.any():
+            continue
+        p_KN = np.log10(np.minimum(1.0, 2 * t_KN[ok_K] / s_K[ok_K, None]))
+        p_K = p_KN[:, counted].sum(1) + math.log10(2.0 * TOP)
+        best = int(p_K.argmin())
+        if p_K[best] < 0:
+            return k_KN[ok_K][best].astype(np.int64), float(p_K[best])
+    return None
 
 
 def significands(runs_GN: F32, mantissa: int) -> Fit:
@@ -188,7 +190,7 @@ def nf4(runs_GN: F32, spacing_GN: F64) -> Fit:
     return Fit("nf4", able, fits & (log10_p < 0), np.where(fits, log10_p, 0.0), at.min(1), at.max(1))
 
 
-def _able(v_GN: F64) -> np.ndarray:
+def _able(v_GN: F32 | F64) -> np.ndarray:
     """Runs with enough non-zero values, and not all of them one number: padding and masks are no grid."""
     lowest = np.where(v_GN != 0, v_GN, np.inf).min(1)
     highest = np.where(v_GN != 0, v_GN, -np.inf).max(1)
