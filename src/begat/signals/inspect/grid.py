@@ -102,11 +102,14 @@ def _grid_in(look: Look, key: TensorKey, values: F32, tested: int) -> _Grid | No
         runs = values.reshape(-1, length)
         runs = runs[np.sort(rng.permutation(len(runs))[:_MOST])]
         u = lattice.spacing(runs, mantissa, 2.0**kind.tiny)
-        fits = [lattice.significands(runs, mantissa), *([lattice.nf4(runs, u)] if length == 64 else [])]
-        for name, method in (("even", lattice.even), ("offset", lattice.offset)):
-            if lattice.screen(name, runs, u, rng):
-                fits.append(method(runs, u, rng))
-                break  # an offset grid holds the even one of its step
+        fits = [
+            lattice.significands(runs, mantissa, 2.0 ** (kind.tiny + mantissa), rng),
+            *([lattice.nf4(runs, u)] if length == 64 else []),
+        ]
+        if lattice.screen("even", runs, u, rng):
+            fits.append(lattice.even(runs, u, rng))
+        if not (fits[-1].kind == "even" and _holds(fits[-1], look.needed, tested)) and lattice.screen("offset", runs, u, rng):
+            fits.append(lattice.offset(runs, u, rng))
         for fit in fits:
             if _holds(fit, look.needed, tested):
                 grid = _described(fit, words, runs)
@@ -126,7 +129,7 @@ def _holds(fit: Fit, needed: float, tested: int) -> bool:
 
 def _described(fit: Fit, run: str, runs: F32) -> _Grid:
     if fit.kind == "float":
-        few = int(fit.high[fit.fits].max())
+        few = int(np.quantile(fit.high[fit.fits], 0.75))
         name = "E5M2" if few <= 4 else "E4M3"
         return _Grid(f"floats of {2 if few <= 4 else 3} mantissa bits ({name}) times a scale", run, 8.0, True, fit.log10_total)
     if fit.kind == "nf4":

@@ -132,19 +132,23 @@ def _one(kind: str, v_N: F64, u_N: F64, strict: bool = True) -> tuple[I64, float
     peak = int(np.abs(x_N).argmax())
     counted = x_N != 0
     counted[peak] = False
-    t_N = 0.5 * _TWICE * (u_N + (u_N[v_N.argmin()] if kind == "offset" else 0.0))
-    relative = float(u_N[peak] / abs(v_N[peak])) if v_N[peak] else 0.0
+    t_N = 0.5 * _TWICE * u_N
+    relative = float(u_N[peak] + (u_N[v_N.argmin()] if kind == "offset" else 0.0)) / max(float(abs(x_N[peak])), 1e-300)
     drift = relative * (
         max(0.35, 2.0 / len(v_N) ** 0.5) if strict else 1.0
-    )  # few levels are rounded alike, so their errors do not average out
+    )  # few levels are rounded alike: errors do not average out
     for first, last in _TRIED:
         s_K = np.abs(x_N[peak]) / np.arange(first, last + 1, dtype=np.float64)
-        k_KN = np.rint(x_N / s_K[:, None])
-        for _ in range(2 if strict else 0):  # the step that fits all values best, not the one value that set it
-            s_K = (k_KN @ x_N) / np.maximum((k_KN * k_KN).sum(1), 1.0)
-            k_KN = np.rint(x_N / s_K[:, None])
-        t_KN = t_N + s_K[:, None] * (_SLACK + np.abs(k_KN) * drift)
-        ok_K = (np.abs(x_N - k_KN * s_K[:, None]) <= t_KN).all(1)
+        k_KN, base_K = np.rint(x_N / s_K[:, None]), np.zeros(len(s_K))
+        for _ in range(2 if strict else 0):  # the step (and offset) that fit all values best, not the values that set them
+            mean_K = k_KN.mean(1) * (kind == "offset")
+            d_KN = k_KN - mean_K[:, None]
+            s_K = (d_KN @ x_N) / np.maximum((d_KN * d_KN).sum(1), 1.0)
+            base_K = (x_N.mean() - s_K * mean_K) * (kind == "offset")
+            k_KN = np.rint((x_N - base_K[:, None]) / s_K[:, None])
+        slack_KN = _SLACK + np.abs(k_KN) * drift + (kind == "offset") * (not strict) * (u_N.max() / s_K)[:, None]
+        t_KN = t_N + s_K[:, None] * slack_KN
+        ok_K = (np.abs(x_N - base_K[:, None] - k_KN * s_K[:, None]) <= t_KN).all(1)
         if not ok_K.any():
             continue
         p_KN = np.log10(np.minimum(1.0, 2 * t_KN[ok_K] / s_K[ok_K, None]))
@@ -155,13 +159,14 @@ def _one(kind: str, v_N: F64, u_N: F64, strict: bool = True) -> tuple[I64, float
     return None
 
 
-def significands(runs_GN: F32, mantissa: int) -> Fit:
+def significands(runs_GN: F32, mantissa: int, smallest: float, rng: np.random.Generator) -> Fit:
     """Floats of a smaller type times one scale: at most eight significands (E4M3) where the stored type has 2^mantissa.
 
     p <= C(M, d) (2 d/M)^n for n values with d distinct significands of M: under a smooth density none is more than twice as
-    likely as the mean.
+    likely as the mean. Values below `smallest`, the stored type's smallest normal number, have lost bits and are left out.
     """
-    v_GN = np.abs(runs_GN[:, :_MANY].astype(np.float64))
+    v_GN = np.abs(runs_GN[:, rng.permutation(runs_GN.shape[1])[:_MANY]].astype(np.float64))
+    v_GN = np.where(v_GN < smallest, 0.0, v_GN)
     able = (v_GN > 0).sum(1) >= 2 * ABLE
     g, top = len(v_GN), 2.0 ** min(mantissa, 10)
     log10_p = np.zeros(g)
