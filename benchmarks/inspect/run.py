@@ -14,12 +14,15 @@ import datetime
 import json
 import platform
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+from safetensors.numpy import save_file
 
 import begat
 
@@ -41,6 +44,34 @@ def judge(folder: Path, lineage: Lineage) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def dequantised(folder: Path, out: Path) -> Path:
+    """The values that a quantised member stands for, as bfloat16 under the same names: what a careless converter writes."""
+    c = begat.open_checkpoint(folder)
+    tensors = {}
+    for name, entry in c.entries.items():
+        values = c.read(name).T if entry.transposed else c.read(name).reshape(entry.shape)
+        tensors[name] = np.ascontiguousarray(values.astype(ml_dtypes.bfloat16))
+    out.mkdir(parents=True)
+    save_file(tensors, out / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config.pop("quantization_config", None)
+    (out / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return out
+
+
+def unpacked(folder: Path, lineage: Lineage, out: Path) -> dict[str, Any]:
+    """A quantised member written back as floats: the grid must be found in them."""
+    start = time.perf_counter()
+    inspection = begat.inspect(dequantised(folder, out))
+    found = {name: found_words(inspection, name) for name in (*DESCENT, *STATES)}
+    grids = [(i.what, i.numbers["tensors"]) for i in inspection.finding("grid").found.items if i.numbers.get("run")]
+    due = {"rounded": True, "layers": False, "experts": False, "declared": False, "rank": False, "zeros": False}
+    return {
+        "member": f"{folder.name}, as bfloat16", "kind": lineage.kind, "group": f"{lineage.group}, as bfloat16", "found": found, "expected": due,
+        "wrong": [], "grids": grids, "log10_e": {"layers": None, "experts": None}, "seconds": time.perf_counter() - start,
+    }  # fmt: skip
+
+
 def found_words(inspection: begat.Inspection, name: str) -> bool:
     """Did a finding speak? "rounded" and "declared" are the two ways of the grid."""
     if name in ("rounded", "declared", "narrow"):
@@ -54,7 +85,7 @@ def found_words(inspection: begat.Inspection, name: str) -> bool:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Finding × kind: found of expected; what was found unexpectedly is shown as "+ n"."""
+    """Finding × kind: found of expected; false ones in bold; in brackets what was found where either is right; · where nothing was due or found."""
     names = (*DESCENT, *STATES)
     lines = ["| group | members | " + " | ".join(names) + " | wrong details |", "|---|---|" + "---|" * (len(names) + 1)]
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -65,8 +96,12 @@ def table(rows: list[dict[str, Any]]) -> str:
         for name in names:
             due = [r for r in members if r["expected"].get(name)]
             right = sum(r["found"][name] for r in due)
-            extra = sum(r["found"][name] and r["expected"].get(name) is False for r in members)
-            cells.append((f"{right} of {len(due)}" if due else "") + (f" + {extra}" if extra else "") or "·")
+            false = sum(r["found"][name] for r in members if r["expected"].get(name) is False)
+            free = sum(r["found"][name] for r in members if name not in r["expected"])
+            words = [f"{right} of {len(due)}"] if due else []
+            words += [f"**{false} false**"] if false else []
+            words += [f"({free})"] if free else []
+            cells.append(", ".join(words) or "·")
         wrong = "; ".join(sorted({w for r in members for w in r["wrong"]})) or "none"
         lines.append(f"| {group} | {len(members)} | " + " | ".join(cells) + f" | {wrong} |")
     return "\n".join(lines)
@@ -85,6 +120,9 @@ def summary(rows: list[dict[str, Any]]) -> str:
         f"{len(rows)} members. False alarms of findings that show descent: {len(false)}{': ' + ', '.join(false) if false else ''}."
     ]
     lines.append(f"Missed: {len(missed)}{': ' + ', '.join(missed) if missed else ''}.")
+    grids = [f"{r['member']}: " + "; ".join(f"{what} ({n} tensors)" for what, n in r["grids"]) for r in rows if r.get("grids")]
+    if grids:
+        lines.append("Grids found in quantised members written back as bfloat16:\n\n- " + "\n- ".join(grids) + "\n")
     if null:
         lines.append(
             f"e-values of the search over layers in {len(null)} members without copies: mean {np.mean(null):.2f}, largest {max(null):.2f}."
@@ -104,7 +142,11 @@ def main() -> int:
     for folder in folders:
         if truths[folder.name]["stores"] == "adapter":
             continue  # a difference, not a model
-        rows.append(judge(folder, Lineage(folder.name, truths)))
+        lineage = Lineage(folder.name, truths)
+        rows.append(judge(folder, lineage))
+        if lineage.grid() == "declared":
+            with tempfile.TemporaryDirectory() as place:
+                rows.append(unpacked(folder, lineage, Path(place) / folder.name))
         print(f"{len(rows)} {folder.name}", end="\r", file=sys.stderr)
     print(table(rows), summary(rows), sep="\n\n")
     if args.out:

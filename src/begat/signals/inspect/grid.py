@@ -113,6 +113,8 @@ def _grid_in(look: Look, key: TensorKey, values: F32, tested: int) -> _Grid | No
         for fit in fits:
             if _holds(fit, look.needed, tested):
                 grid = _described(fit, words, runs)
+                if grid.bits > 8:  # several grids side by side, seen as one
+                    continue
                 # a step says more than floats do; then the fewest bits, since several grids side by side look like one of more; then the longest run
                 order = (fit.kind == "float", grid.bits, fit.kind == "offset")
                 if best is None or order < best[0]:

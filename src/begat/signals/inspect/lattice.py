@@ -33,6 +33,8 @@ _FEW, _MANY = 32, 256
 _TRIED = ((1, 16), (17, 64), (65, TOP))
 #: non-zero values from which a run can say anything
 ABLE = 8
+#: binades that values of a small float type spread over; the few levels of two or three even grids side by side span less
+_BINADES = 5
 #: NF4: the 16 levels of Dettmers et al., "QLoRA" (arXiv:2305.14314, appendix E), relative to the largest magnitude of a run
 NF4 = np.array([
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
@@ -175,7 +177,11 @@ def significands(runs_GN: F32, mantissa: int, smallest: float, rng: np.random.Ge
     for i in np.flatnonzero(able & (count <= 8)):
         d, n = int(count[i]), int((v_GN[i] > 0).sum())
         log10_p[i] = min(0.0, sum(np.log10((top - j) / (j + 1)) for j in range(d)) + n * np.log10(min(1.0, 2 * d / top)))
+    exponent = np.where(v_GN > 0, np.frexp(v_GN)[1], 0)
+    lowest = np.where(v_GN > 0, exponent, 1 << 20).min(1)
+    wide = np.where(v_GN > 0, exponent, -(1 << 20)).max(1) - lowest >= _BINADES
     fits = able & (count <= 8) & (log10_p < 0)
+    fits &= bool(fits.any()) and wide[fits].mean() >= 0.5  # a small sample may miss the small values
     return Fit("float", able, fits, np.where(fits, log10_p, 0.0), np.zeros(g, dtype=np.int64), count)
 
 
