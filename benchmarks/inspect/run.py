@@ -28,6 +28,7 @@ import begat
 
 sys.path.insert(0, str(Path(__file__).parent))
 from expected import DESCENT, STATES, Lineage, expected
+from members import found_words
 
 
 def judge(folder: Path, lineage: Lineage) -> dict[str, Any]:
@@ -70,18 +71,6 @@ def unpacked(folder: Path, lineage: Lineage, out: Path) -> dict[str, Any]:
         "member": f"{folder.name}, as bfloat16", "kind": lineage.kind, "group": f"{lineage.group}, as bfloat16", "found": found, "expected": due,
         "wrong": [], "grids": grids, "log10_e": {"layers": None, "experts": None}, "seconds": time.perf_counter() - start,
     }  # fmt: skip
-
-
-def found_words(inspection: begat.Inspection, name: str) -> bool:
-    """Did a finding speak? "rounded" and "declared" are the two ways of the grid."""
-    if name in ("rounded", "declared", "narrow"):
-        items = inspection.finding("grid").found.items
-        kinds = {"declared": "the file says so", "narrow": " holding "}
-        spoken = {k for i in items for k, w in kinds.items() if w in i.what} | (
-            {"rounded"} if inspection.finding("grid").found.descent else set()
-        )
-        return name in spoken
-    return inspection.finding(name).found.status == "found"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
