@@ -60,6 +60,8 @@ def inspect(
 
 
 def _inspect(c: Checkpoint, full: bool, nonce: str, progress: Progress | None, start: float) -> Inspection:
+    if c.format == "peft" and any("without its base" in note for note in c.notes):
+        raise InputError("is an adapter without its base model", file=c.path, fix="name the base with --base")
     model = resolve(c)
     if not model.tensors:
         raise InputError("no tensor with a name begat knows", file=c.path, tensor=next(iter(model.unmapped), None),

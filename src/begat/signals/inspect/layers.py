@@ -100,11 +100,15 @@ def tested(look: Look, sets: list[list[Site]], kind: str) -> tuple[tuple[PairTes
     return tuple(judged(x) for x in raw), p, e
 
 
-def _place(look: Look, key: TensorKey) -> tuple[str, int]:
-    """Where a tensor's bytes lie: two names for one place are one tensor."""
-    entry = look.entry(key)
-    rows = look.model.tensors[key].rows
-    return str(entry.file), entry.offset + (int(rows[0]) if len(rows) else 0)
+def _place(look: Look, key: TensorKey) -> tuple[str | int, ...]:
+    """Where a tensor's bytes lie: two names for one place are one tensor.
+
+    Tensors that are computed when read (a merged adapter) have no place but their name.
+    """
+    entry, rows = look.entry(key), look.model.tensors[key].rows
+    if look.model.checkpoint.format == "peft":
+        return (entry.name,)
+    return str(entry.file), entry.offset, int(rows[0]) if len(rows) else 0
 
 
 def _tower_items(look: Look, tower: str, pairs: list[PairTest]) -> list[Item]:
