@@ -28,6 +28,8 @@ from begat.verdict import POLICY
 
 #: values of a matrix in memory at once when everything is read
 _RUN_VALUES = 1 << 22
+#: values of a vocabulary table in memory at once
+_TABLE_VALUES = 1 << 24
 #: bytes up to which a matrix stored as its transpose is read whole for a few of its rows; beyond, its stored rows stand for them
 _WHOLE = 16 << 20
 
@@ -158,11 +160,13 @@ class _Look:
         return self._read(key, at)
 
     def columns(self, key: TensorKey, cols: int) -> F32:
-        """All rows of a table in some neighbouring columns."""
+        """All rows of a table in some neighbouring columns (more of them when `full`)."""
         t = self.model.tensors[key]
         width = t.shape[1]
-        if self.full or width <= cols or t.transposed or t.cols is not None:
-            values = self.model.read(key)[:, : None if self.full else cols]
+        if self.full:  # all of a table that fits, else as many columns as do
+            cols = min(width, max(cols, _TABLE_VALUES // max(1, t.shape[0])))
+        if width <= cols or t.transposed or t.cols is not None:
+            values = self.model.read(key)[:, :cols]
         else:
             first = int(self.rng("columns", width).integers(width - cols + 1))
             at = t.rows if isinstance(t.rows, range) else np.asarray(t.rows)

@@ -52,7 +52,7 @@ class Look(Protocol):
         """At most `rows` public rows of a canonical matrix in order, float32 [n, in], also when `full`."""
 
     def columns(self, key: TensorKey, cols: int) -> F32:
-        """All rows of a table at `cols` neighbouring columns (all when `full`), float32 [rows, cols]."""
+        """All rows of a table at `cols` neighbouring columns (more when `full`), float32 [rows, cols]."""
 
     def entry(self, key: TensorKey) -> TensorEntry:
         """The stored tensor behind a key."""

@@ -15,7 +15,7 @@ import numpy as np
 from begat.canon.config import initial_sd
 from begat.inspection import Found, Item
 from begat.signals.inspect.base import FINDINGS, Inspector, Look, runs, tower_words
-from begat.types import F32
+from begat.types import F32, F64
 
 #: columns looked at; rows from which a table counts; rows of a window of fresh draws
 _COLUMNS, _LEAST, _WINDOW = 128, 32, 16
@@ -33,6 +33,7 @@ _ROLES = ("embed.tokens", "head.weight")
 
 def _run(look: Look) -> Found:
     items: list[Item] = []
+    columns: list[int] = []
     tables = [
         k
         for k in sorted(look.model.tensors)
@@ -40,6 +41,7 @@ def _run(look: Look) -> Found:
     ]
     for key in tables:
         rows_VC = look.columns(key, _COLUMNS)
+        columns.append(rows_VC.shape[1])
         look.step()
         name = "embedding" if key.role == "embed.tokens" else "head"
         stated = initial_sd(look.model.checkpoint.config, key.tower)
@@ -47,7 +49,7 @@ def _run(look: Look) -> Found:
         items += [Item(f"{tower_words(key.tower)}{name}, {i.where}", i.what, i.numbers) for i in found]
     if not tables:
         return Found("not-run", f"no table of {_LEAST} token rows")
-    looked = f"every row of {len(tables)} tables in {'every column' if look.full else f'up to {_COLUMNS} neighbouring columns'}"
+    looked = f"every row of {len(tables)} tables in up to {max(columns, default=0):,} neighbouring columns"
     if not items:
         return Found("nothing", "no rows of the vocabulary look untrained", looked_at=looked)
     return Found(
@@ -66,7 +68,7 @@ def untrained(rows_VC: F32, deviations: tuple[float, ...], rng: np.random.Genera
         deviations: standard deviations that fresh rows may have been drawn with.
         rng: draws the rows that are tried as common directions.
     """
-    x_VC = rows_VC.astype(np.float64)
+    x_VC = rows_VC
     left = np.ones(len(x_VC), dtype=bool)
     items: list[Item] = []
 
@@ -80,7 +82,7 @@ def untrained(rows_VC: F32, deviations: tuple[float, ...], rng: np.random.Genera
     take(_repeated(rows_VC) & left, "equal to other rows in every column read")
     if left.sum() < _LEAST:
         return items
-    size = np.sqrt((x_VC * x_VC).mean(axis=1))
+    size = _size(x_VC)
     median = float(np.median(size[left]))
     take(
         size < _TINY * median, f"less than {_TINY:g} of the median size", size=float(size[left].min() / median) if median else 0.0
@@ -91,7 +93,7 @@ def untrained(rows_VC: F32, deviations: tuple[float, ...], rng: np.random.Genera
             break
         take(together, "nearly parallel, as tokens are that training never met")
     if left.sum() >= _LEAST:
-        away = np.sqrt(((x_VC - x_VC[left].mean(axis=0)) ** 2).mean(axis=1))
+        away = _size(x_VC - x_VC[left].mean(axis=0, dtype=np.float64).astype(np.float32))
         far = float(np.median(away[left]))
         near = (away < _NEAR * far) & left
         if near.any():
@@ -112,7 +114,7 @@ def _parallel(x_VC: np.ndarray, left: np.ndarray, rng: np.random.Generator) -> n
     at = np.flatnonzero(left)
     if x_VC.shape[1] < 32 or not len(at):
         return out
-    unit_VC = x_VC[at] / np.maximum(np.linalg.norm(x_VC[at], axis=1, keepdims=True), 1e-300)
+    unit_VC = x_VC[at] / np.maximum(np.linalg.norm(x_VC[at], axis=1, keepdims=True), 1e-30)
     tried = unit_VC[rng.permutation(len(at))[:256]]
     centre = tried[int(((unit_VC @ tried.T) > _PARALLEL).sum(axis=0).argmax())]
     for _ in range(2):
@@ -123,6 +125,12 @@ def _parallel(x_VC: np.ndarray, left: np.ndarray, rng: np.random.Generator) -> n
         centre = centre / np.linalg.norm(centre)
     out[at[unit_VC @ centre > _PARALLEL]] = True
     return out
+
+
+def _size(x_VC: F32) -> F64:
+    """Root mean square of every row."""
+    size: F64 = np.sqrt(np.einsum("vc,vc->v", x_VC, x_VC).astype(np.float64) / x_VC.shape[1])
+    return size
 
 
 def _repeated(rows_VC: F32) -> np.ndarray:
@@ -148,7 +156,7 @@ def _fresh(x_VC: np.ndarray, left: np.ndarray, deviations: tuple[float, ...]) ->
         at = slice(first, first + _WINDOW)
         if not left[at].all():
             continue
-        size = np.sqrt((x_VC[at] ** 2).mean(axis=1))
+        size = _size(x_VC[at])
         if size.min() <= 0 or size.std() / size.mean() > _SPREAD / (2 * columns) ** 0.5:
             continue
         if min(abs(size.mean() / s - 1) for s in deviations) > _SIZE:
