@@ -15,6 +15,7 @@ from begat.canon.model import Canonical
 from begat.inspection import Found
 from begat.registry import Registry
 from begat.signals.axes import Site
+from begat.source.dtypes import DTYPES
 from begat.types import F32, TensorEntry, TensorKey
 
 
@@ -78,6 +79,12 @@ FINDINGS: Registry[Inspector] = Registry("finding")
 def matrices(look: Look) -> list[TensorKey]:
     """Keys of all matrices with values in them, in order."""
     return [k for k in sorted(look.model.tensors) if not look.model.tensors[k].is_vector and 0 not in look.model.tensors[k].shape]
+
+
+def is_float(entry: TensorEntry) -> bool:
+    """Stored as floats of 16 bits or more, not as numbers that a scale turns into values."""
+    kind = DTYPES[entry.dtype]
+    return entry.scaling is None and kind.mantissa is not None and kind.bits >= 16
 
 
 def runs(numbers: Sequence[int]) -> str:

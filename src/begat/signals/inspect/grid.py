@@ -14,7 +14,7 @@ import numpy as np
 
 from begat.inspection import Found, Item, Value
 from begat.signals.inspect import lattice
-from begat.signals.inspect.base import FINDINGS, Inspector, Look, matrices
+from begat.signals.inspect.base import FINDINGS, Inspector, Look, is_float, matrices
 from begat.signals.inspect.lattice import Fit
 from begat.source.dtypes import DTYPES
 from begat.types import F32, TensorKey
@@ -43,7 +43,7 @@ def _run(look: Look) -> Found:
     declared: list[TensorKey] = []
     plain: list[TensorKey] = []
     for key in keys:
-        (plain if _is_float(look, key) else declared).append(key)
+        (plain if is_float(look.entry(key)) else declared).append(key)
     found: dict[tuple[str, str], list[tuple[TensorKey, _Grid]]] = defaultdict(list)
     narrow: dict[str, list[TensorKey]] = defaultdict(list)
     for key in plain:
@@ -67,11 +67,6 @@ def _run(look: Look) -> Found:
     sentence = items[0].what if best is None else next(i.what for i in items if i.what.startswith(best[0][1].words))
     log10_p = None if not found else max(g.log10_p for hits in found.values() for _, g in hits)
     return Found("found", sentence, tuple(items), (), None, log10_p, bool(rounded), looked)
-
-
-def _is_float(look: Look, key: TensorKey) -> bool:
-    entry = look.entry(key)
-    return entry.scaling is None and DTYPES[entry.dtype].mantissa is not None and DTYPES[entry.dtype].bits >= 16
 
 
 def _grid_of(look: Look, key: TensorKey, tested: int) -> _Grid | None:
@@ -250,4 +245,4 @@ FINDINGS.add("grid")(
 
 def grid_levels(look: Look, key: TensorKey, values: F32) -> bool:
     """Do these rows of a tensor lie on a grid, by their stored type or by their values? Zero is then one of its levels."""
-    return not _is_float(look, key) or _grid_in(look, key, values, 1) is not None
+    return not is_float(look.entry(key)) or _grid_in(look, key, values, 1) is not None

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from begat.inspection import Found, Item, Value
-from begat.signals.inspect.base import FINDINGS, Inspector, Look, matrices
+from begat.signals.inspect.base import FINDINGS, Inspector, Look, is_float, matrices
 from begat.signals.inspect.lattice import spacing
 from begat.source.dtypes import DTYPES
 from begat.types import F32
@@ -32,10 +32,14 @@ def _run(look: Look) -> Found:
     for key in matrices(look):
         if key.role.startswith(("embed.", "mtp.embed", "moe.router")) or (key.expert > 0 and not look.full):
             continue
+        if not is_float(
+            look.entry(key)
+        ):  # rounding to a scale can empty columns, and how far it went is not known value by value
+            continue
         rows = look.rows(key, _FULL_ROWS if look.full else _ROWS)
         look.step()
         kind = DTYPES[look.entry(key).dtype]
-        rank, most = rank_of(rows, kind.mantissa or 23, 2.0**kind.tiny, look.rng("rank columns", rows.shape[1]))
+        rank, most = rank_of(rows, kind.mantissa or 0, 2.0**kind.tiny, look.rng("rank columns", rows.shape[1]))
         seen += most >= _LEAST
         if most >= _LEAST and rank <= _LOW * most:
             numbers: dict[str, Value] = {
@@ -46,7 +50,7 @@ def _run(look: Look) -> Found:
             items.append(Item(str(key), f"the rows read span {rank} dimensions of {most}", numbers))
     looked = f"{_FULL_ROWS if look.full else _ROWS} rows of {seen:,} matrices"
     if not seen:
-        return Found("not-run", f"no matrix has {_LEAST} rows and columns")
+        return Found("not-run", f"no matrix stored in floats has {_LEAST} rows and columns")
     if not items:
         return Found("nothing", "no matrix has a low rank", looked_at=looked)
     return Found("found", f"{len(items)} of {seen} matrices have a low rank", tuple(items), looked_at=looked)
