@@ -311,11 +311,30 @@ def test_pruned_two_of_four_and_sorted(tmp_path: Path) -> None:
     assert [x.where for x in found.items] == ["layers 0–4"] and "sorted" in found.items[0].what
 
 
+def test_units_in_sorted_order_are_not_tested_by_order(tmp_path: Path) -> None:
+    """Layers of one set of units, each sorted by size, share their order without any copying."""
+    rng = np.random.default_rng(16)
+    tensors, config = llama(rng)
+    tensors = one_layer(tensors, rng)
+    for i in range(5):
+        p = f"model.layers.{i}.mlp."
+        order = np.argsort(np.linalg.norm(np.hstack([tensors[p + n] for n in ("gate_proj.weight", "up_proj.weight")]), axis=1))
+        tensors |= {p + n: tensors[p + n][order] for n in ("gate_proj.weight", "up_proj.weight")}
+    i = look(tmp_path / "m", tensors, config)
+    assert i.finding("layers").found.status == "not-run" and not i.descent
+    assert len(i.finding("layers").found.items) == 5
+
+
 # --- the rest of the contract ---------------------------------------------------------------------------------------------------
 
 
 def item(f: Finding, where: str) -> str:
     return next(i.what for i in f.found.items if i.where == where)
+
+
+def test_every_finding_is_documented() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "inspect.md").read_text("utf-8")
+    assert all(f"`{name}`" in page for name in FINDINGS)
 
 
 def test_everything_is_reported_once_with_its_null_and_limits(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from begat.signals.order import unit_rows
+from begat.stats.pairs import log10_sign_test
 from begat.types import F32, F64, I64
 
 #: features kept of each view: chance cosines of 1/sqrt(2048), and a product that stays cheap for a hundred layers
@@ -77,3 +78,16 @@ def members(root: Sequence[int]) -> list[list[int]]:
     for i, r in enumerate(root):
         out.setdefault(r, []).append(i)
     return [g for g in out.values() if len(g) > 1]
+
+
+def sorted_units(rows_MD: F32) -> float:
+    """log10 of the two-sided p-value that units in index order are not ordered by norm; constant ones (padding) are left out.
+
+    Null: `begat.stats.pairs.log10_sign_test`. Units that were sorted after training have no order drawn by lottery.
+    """
+    rows_MD = rows_MD[_varies([rows_MD])]
+    size = np.linalg.norm(rows_MD.astype(np.float64), axis=1)
+    half = len(size) // 2
+    first, second = size[:half], size[half : 2 * half]
+    differs = first != second
+    return log10_sign_test(int((second > first)[differs].sum()), int(differs.sum()))

@@ -18,7 +18,7 @@ from begat.signals.axes.base import is_symmetric
 from begat.signals.axes.mlp_units import unit_views, units_of
 from begat.signals.inspect.base import FINDINGS, Inspector, Look, runs, tower_words
 from begat.signals.inspect.copies import groups, members
-from begat.signals.inspect.layers import UNITS, tested
+from begat.signals.inspect.layers import SORTED, UNITS, tested
 
 #: bytes that may be read for this finding, experts of one layer, and layers at least, unless everything is asked for
 _BUDGET, _EXPERTS, _LAYERS = 256 << 20, 32, 2
@@ -29,15 +29,14 @@ def _run(look: Look) -> Found:
     if not every:
         return Found("not-run", "the model has no routed experts whose units begat knows")
     chosen = every if look.full else _some(look, every)
-    pairs, p, e = tested(look, chosen, "experts")
+    pairs, p, e, ordered = tested(look, chosen, "experts")
+    items = [Item(f"{tower_words(s.tower)}layer {s.layer}, expert {s.expert}", SORTED) for s in ordered]
     if e is None:
-        return Found(
-            "not-run", "no two experts could be compared: stored quantisation blocks leave too few units that are treated alike"
-        )
-    items = []
+        why = "their units lie sorted" if ordered else "stored quantisation blocks leave too few units that are treated alike"
+        return Found("not-run", f"no two experts could be compared: {why}", tuple(items))
     for sites in chosen:
         mine = [x for x in pairs if (x.tower, x.layer) == (sites[0].tower, sites[0].layer)]
-        items += _layer_items(sites, mine)
+        items += _layer_items([s for s in sites if s not in ordered], mine)
     copied = [i for i in items if i.numbers.get("siblings")]
     layers = {i.where for i in copied}
     looked = f"{UNITS} units of {len(chosen[0])} experts of {len(chosen)} of {len(every)} layers, {len(pairs):,} pairs"

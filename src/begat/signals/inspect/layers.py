@@ -6,6 +6,7 @@ Every two layers of a tower whose MLPs have one shape are compared by the order 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from itertools import combinations
 
@@ -16,21 +17,23 @@ from begat.signals.axes import Site
 from begat.signals.axes.base import is_symmetric
 from begat.signals.axes.mlp_units import unit_views, units_of
 from begat.signals.inspect.base import FINDINGS, Inspector, Look, runs, tower_words
-from begat.signals.inspect.copies import groups, hits_of_pairs, members
+from begat.signals.inspect.copies import groups, hits_of_pairs, members, sorted_units
 from begat.stats.pairs import paid, search_pairs
 from begat.types import TensorKey
 
 #: units compared; with 64 of them a pair of copies has p <= 10^-89
 UNITS = 64
+#: what is said of a place that was not tested
+SORTED = "units lie sorted by size: their order is no lottery and was not tested"
 #: rows of every other matrix of a copied layer that are compared
 _ROWS = 8
 
 
 def _run(look: Look) -> Found:
-    pairs, p, e = tested(look, [list(group) for group in _layers(look)], "layers")
+    pairs, p, e, ordered = tested(look, _layers(look), "layers")
+    items = [Item(f"{tower_words(s.tower)}layer {s.layer}", SORTED) for s in ordered]
     if not pairs:
-        return Found("not-run", "no two layers have MLP units of one shape, in an order drawn by lottery")
-    items: list[Item] = []
+        return Found("not-run", "no two layers have MLP units of one shape, in an order drawn by lottery", tuple(items))
     for tower in sorted({x.tower for x in pairs}):
         items += _tower_items(look, tower, [x for x in pairs if x.tower == tower])
     copied = [i for i in items if i.numbers.get("copies")]
@@ -68,17 +71,26 @@ def _layers(look: Look) -> list[list[Site]]:
     return [sites for sites in out.values() if len(sites) > 1]
 
 
-def tested(look: Look, sets: list[list[Site]], kind: str) -> tuple[tuple[PairTest, ...], float | None, float | None]:
+def tested(look: Look, sets: list[list[Site]], kind: str) -> tuple[tuple[PairTest, ...], float | None, float | None, list[Site]]:
     """Every two sites of each set compared: the pairs, log10 p and log10 e of the whole search (None when no pair could be
-    tested).
+    tested), and the sites that were left out.
 
-    Sites that are one stored tensor are no test: they are listed as stored once and left out of the search.
+    Sites that are one stored tensor are no test: they are listed as stored once and left out of the search. So are sites whose units
+    lie sorted by size: their order is no lottery. Leaving sites out by their own order alone can only lower the chance of a false pair.
     """
     raw: list[PairTest] = []
+    ordered: list[Site] = []
+    places = sum(len(sites) for sites in sets)
     for sites in sets:
         blocks = look.units(sites, UNITS)
         look.step()
         if blocks is None:
+            continue
+        lottery = [sorted_units(np.concatenate(views, axis=1)) + math.log10(places) > -look.needed for views in blocks]
+        ordered += [s for s, drawn in zip(sites, lottery, strict=True) if not drawn]
+        sites = [s for s, drawn in zip(sites, lottery, strict=True) if drawn]
+        blocks = [b for b, drawn in zip(blocks, lottery, strict=True) if drawn]
+        if len(sites) < 2:
             continue
         hits, cosine, m = hits_of_pairs(blocks, look.rng("features", kind, len(sites)))
         for i, j in combinations(range(len(sites)), 2) if m > 1 else ():
@@ -88,7 +100,7 @@ def tested(look: Look, sets: list[list[Site]], kind: str) -> tuple[tuple[PairTes
             raw.append(PairTest(kind, a.tower, layer, x, y, m, int(hits[i, j]), float(cosine[i, j]), 0.0, False, once))
     real = [x for x in raw if not x.stored_once]
     if not real:
-        return tuple(raw), None, None
+        return tuple(raw), None, None, ordered
     e, p, single = search_pairs([x.hits for x in real], [x.m for x in real])
     worth = dict(zip(map(id, real), single, strict=True))
 
@@ -97,7 +109,7 @@ def tested(look: Look, sets: list[list[Site]], kind: str) -> tuple[tuple[PairTes
         copies = id(x) in worth and paid(log10_e, len(real)) >= look.needed
         return PairTest(x.kind, x.tower, x.layer, x.i, x.j, x.m, x.hits, x.cosine, log10_e, copies, x.stored_once)
 
-    return tuple(judged(x) for x in raw), p, e
+    return tuple(judged(x) for x in raw), p, e, ordered
 
 
 def _place(look: Look, key: TensorKey) -> tuple[str | int, ...]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from begat.inspection import Found, Item, Value
 from begat.signals.inspect.base import FINDINGS, Inspector, Look, matrices, runs, tower_words
+from begat.signals.inspect.copies import sorted_units
 from begat.signals.inspect.grid import grid_levels
-from begat.stats.pairs import log10_sign_test
 from begat.types import F32
 
 #: rows read of each matrix, and of one matrix of units in each layer
@@ -107,17 +107,6 @@ def _sorted_items(look: Look) -> list[Item]:
     return items
 
 
-def sorted_units(rows_MD: F32) -> float:
-    """log10 of the two-sided p-value that units in index order are not ordered by norm. Null:
-    `begat.stats.pairs.log10_sign_test`.
-    """
-    size = np.linalg.norm(rows_MD.astype(np.float64), axis=1)
-    half = len(size) // 2
-    first, second = size[:half], size[half : 2 * half]
-    differs = first != second
-    return log10_sign_test(int((second > first)[differs].sum()), int(differs.sum()))
-
-
 FINDINGS.add("zeros")(
     Inspector(
         "Pruned weights, sorted units",
@@ -126,8 +115,8 @@ FINDINGS.add("zeros")(
         "four neighbouring inputs kept in 999 of 1,000 blocks, where zeros falling anywhere would leave that to chance. "
         "Sorted: of exchangeable units, the later one is the larger with probability one half (exact sign test on disjoint "
         "pairs, times the number of layers).",
-        "Who pruned, or from what: a pruned model shows neither. Units that were removed leave no zeros. Units that lie "
-        "sorted were put in order after training, which breaks the null of the order tests above.",
+        "Who pruned, or from what: a pruned model shows neither. Units that were removed leave no zeros. A grid whose groups lie scattered "
+        "has zeros of its own. Units that lie sorted were put in order after training, so the order tests above leave them out.",
         _run,
     )
 )
