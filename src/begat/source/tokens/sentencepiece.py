@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 
 from begat.errors import InputError
-from begat.source.tokens.base import TOKEN_FORMATS, Listing
+from begat.source.tokens.base import TOKEN_FORMATS, Listing, check_count
 from begat.source.tokens.json_file import read_bytes
 from begat.source.tokens.spelling import MARKED
 from begat.source.tokens.tiktoken import is_ranks
@@ -43,10 +43,13 @@ class Sentencepiece:
         listing = Listing(MARKED)
         number = 0
         for field in wire.fields(0, len(data)):
-            if field.number == _PIECES:
-                piece, kind = _read_piece(wire, data, field.start, field.start + field.length if field.kind == 2 else 0)
-                _place(path, listing, piece, kind, number)
-                number += 1
+            if field.number != _PIECES:
+                continue
+            if field.kind != 2:
+                raise wire.damaged("a piece is no message")
+            check_count(path, number + 1)
+            _place(path, listing, *_read_piece(wire, data, field.start, field.start + field.length), number)
+            number += 1
         return listing
 
 
