@@ -117,6 +117,36 @@ def test_62_tiktoken_ids(tmp_path: Path) -> None:
     assert len(found.notes) == 2
 
 
+def tekken(**change: Any) -> dict[str, Any]:
+    config = {"default_vocab_size": 4, "default_num_special_tokens": 1}
+    return {"config": config, "vocab": [{"rank": 0, "token_bytes": "YQ=="}], "special_tokens": [{"rank": 0, "token_str": "<s>"}]} | change
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"config": None}, "no default_vocab_size"),
+        ({"config": {"default_vocab_size": -1}}, "no default_vocab_size"),
+        ({"config": {"default_vocab_size": 4, "default_num_special_tokens": 1.0}}, "no default_num_special_tokens"),
+        ({"vocab": {}}, "vocab is not a list"),
+        ({"vocab": [7]}, "no rank"),
+        ({"vocab": [{"rank": True, "token_bytes": "YQ=="}]}, "no rank"),
+        ({"vocab": [{"rank": -1, "token_bytes": "YQ=="}]}, "no rank"),
+        ({"vocab": [{"rank": 0, "token_bytes": "YQ"}]}, "not base64"),
+        ({"vocab": [{"rank": 0, "token_bytes": "\u00e9"}]}, "not base64"),
+        ({"vocab": [{"rank": 0, "token_bytes": 7}]}, "not a string"),
+        ({"special_tokens": [{"rank": 0}]}, "not a string"),
+        ({"special_tokens": [{"rank": 1 << 40, "token_str": "a"}]}, "no row number"),
+        ({"config": {"default_vocab_size": 10**30, "default_num_special_tokens": 10**20}}, "no row number"),
+        ({"vocab": [], "special_tokens": []}, "lists no tokens"),
+    ],
+)
+def test_62_lying_tekken(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    file = tmp_path / "tekken.json"
+    file.write_text(json.dumps(tekken(**change)))
+    refused(file, problem)
+
+
 PROTO = [
     (b"\x0a\xff\xff\xff\xff\x0f", "longer than its message"),
     (b"\x0a\x05\x0a\x7fabc", "longer than its message"),

@@ -10,7 +10,7 @@ import pytest
 
 from begat.errors import InputError
 from begat.source import Vocabulary, read_vocabulary, same_rows, shared_tokens
-from source.token_builders import TOKEN_BUILDERS
+from source.token_builders import TOKEN_BUILDERS, field
 
 FIXTURES = Path(__file__).parent / "fixtures" / "tokens"
 ENCODED = json.loads((FIXTURES / "expected.json").read_text(encoding="utf-8"))
@@ -74,6 +74,15 @@ def test_byte_tokens_stand_for_their_byte_unless_a_piece_does() -> None:
     assert "<0x65>" in found.unused  # "e" is a piece
     assert found.tokens[b"e"] != found.unused["<0x65>"]
     assert b"\xe4" in found.tokens
+
+
+def test_a_piece_reads_the_same_in_any_order_of_its_fields(tmp_path: Path) -> None:
+    score, normal = b"\x15\x00\x00\x80\xbf", b"\x18\x01"
+    forms = [field(1, b"a") + score, score + field(1, b"b"), field(1, b"c"), normal + field(1, b"d") + score, field(1, b"e") + score + normal,
+             field(1, b"f" * 200) + score, field(1, b"g") + score + b"\x98\x01\x01", field(1, b"h") + score + b"\x18\x81\x00"]  # fmt: skip
+    (tmp_path / "tokenizer.model").write_bytes(b"".join(field(1, form) for form in forms))
+    texts = [b"a", b"b", b"c", b"d", b"e", b"f" * 200, b"g", b"h"]
+    assert read(tmp_path).tokens == {text: i for i, text in enumerate(texts)}
 
 
 def test_llama_style_json_is_spelled_as_its_sentencepiece_model_is(tmp_path: Path) -> None:

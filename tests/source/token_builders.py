@@ -78,6 +78,20 @@ def tiktoken(folder: Path) -> Path:
     return folder / "toy.tiktoken"
 
 
+def tekken(folder: Path) -> Path:
+    """Three ranks too many, as Mistral ships them; unused rows are named among the special ones."""
+    ranks = [text.encode() for text in SPELT]
+    ranks = [*ranks[2:], *ranks[:2], ADDED.encode(), b"too", b" many", b" ranks"]
+    special = [*SPECIAL, *UNUSED]
+    whole = {
+        "config": {"default_vocab_size": end() + 1, "default_num_special_tokens": len(special), "version": "v7"},
+        "vocab": [{"rank": i, "token_bytes": base64.b64encode(t).decode(), "token_str": None} for i, t in enumerate(ranks)],
+        "special_tokens": [{"rank": i, "token_str": t, "is_control": True} for i, t in enumerate(special)],
+    }
+    (folder / "tekken.json").write_text(json.dumps(whole), encoding="utf-8")
+    return folder / "tekken.json"
+
+
 def llama3(folder: Path) -> Path:
     """The same file under the name that sentencepiece uses."""
     tiktoken(folder).rename(folder / "tokenizer.model")
@@ -93,7 +107,9 @@ def beside(folder: Path, start: int, special: list[str]) -> None:
 
 
 def field(number: int, payload: bytes) -> bytes:
-    return bytes((number << 3 | 2,)) + bytes((len(payload),)) + payload
+    """A length-delimited protobuf field of up to 16383 bytes."""
+    size = len(payload)
+    return bytes((number << 3 | 2,)) + (bytes((size,)) if size < 128 else bytes((size & 127 | 128, size >> 7))) + payload
 
 
 def piece(token: str, kind: int) -> bytes:
@@ -150,6 +166,7 @@ TOKEN_BUILDERS: dict[str, Callable[[Path], Path]] = {
     "tokenizer.json bpe": bpe,
     "tokenizer.json unigram": unigram,
     "tokenizer.json wordpiece": wordpiece_json,
+    "tekken": tekken,
     "tiktoken": tiktoken,
     "tiktoken tokenizer.model": llama3,
     "sentencepiece": sentencepiece,
