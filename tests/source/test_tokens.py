@@ -201,6 +201,7 @@ def test_same_rows_pairs_each_row_with_itself() -> None:
     ("token", "unused"),
     [("<unused12>", True), ("[unused5]", True), ("<|reserved_special_token_3|>", True), ("<|extra_7|>", True), ("[UNUSED_TOKEN_9]", True),
      ("<SPECIAL_20>", True), ("<｜place▁holder▁no▁1｜>", True), ("<|placeholder2|>", True), ("<|dummy_8|>", True), ("[PAD151700]", True),
+     (">>UNUSED_7<<", True), ("<|vision_reserved_special_token_4|>", True),
      ("<extra_300>", False), ("<extra_id_3>", False), ("unused", False), ("<|im_start|>", False)],
 )  # fmt: skip
 def test_which_rows_are_kept_for_later(tmp_path: Path, token: str, unused: bool) -> None:

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from begat.errors import InputError
 from begat.registry import Registry
-from begat.source.tokens.spelling import PLAIN, Spelling, is_special, is_unused
+from begat.source.tokens.spelling import OPENERS, PLAIN, Spelling, is_special, is_unused
 
 _MAX_TOKENS = 1 << 20  # XLM-V has 902 thousand
 _MAX_ID = 1 << 31
+_OPENERS, _OPENING_BYTES = tuple(OPENERS), tuple(c.encode() for c in OPENERS)
 _AGAIN = "download the file again"
 
 
@@ -143,7 +144,7 @@ def vocabulary(path: Path, format_name: str, listing: Listing) -> Vocabulary:
 
 def _sort_out(tokens: list[tuple[str, int]], special: dict[str, int], unused: dict[str, int]) -> list[tuple[str, int]]:
     """The tokens that are text; those that are special or unused by their name go there."""
-    named = [pair for pair in tokens if pair[0][:1] in ("<", "[") and (is_unused(pair[0]) or is_special(pair[0]))]
+    named = [pair for pair in tokens if pair[0].startswith(_OPENERS) and (is_unused(pair[0]) or is_special(pair[0]))]
     for token, number in named:
         (unused if is_unused(token) else special)[token] = number
     out = {token for token, _ in named}
@@ -152,7 +153,7 @@ def _sort_out(tokens: list[tuple[str, int]], special: dict[str, int], unused: di
 
 def _sort_out_bytes(tokens: list[tuple[bytes, int]], special: dict[str, int], unused: dict[str, int]) -> list[tuple[bytes, int]]:
     """The same for tokens that are bytes."""
-    marked = [(token.decode("utf-8", "replace"), number) for token, number in tokens if token[:1] in (b"<", b"[")]
+    marked = [(token.decode("utf-8", "replace"), number) for token, number in tokens if token.startswith(_OPENING_BYTES)]
     left = {number for _, number in _sort_out(marked, special, unused)}
     named = {number for _, number in marked} - left
     return [pair for pair in tokens if pair[1] not in named] if named else tokens

@@ -104,11 +104,14 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+_LONGEST = 80  # characters of a name; a stranger's megabytes would keep the patterns busy
+#: what such names start with
+OPENERS = "<[>"
 #: tokens that no tokenizer produces: rows kept for later use, which training never touched
 _UNUSED = re.compile(
-    r"<\|?(?:un|not_?)used(?:_?token)?_?\d*\|?>|\[unused(?:_?token)?_?\d+\]|<\|?reserved[a-z_]*_?\d*\|?>|<\|?extra_\d+\|>|"
+    r"<\|?(?:un|not_?)used(?:_?token)?_?\d*\|?>|\[unused(?:_?token)?_?\d+\]|<\|?[a-z_]*reserved[a-z_]*\d*\|?>|<\|?extra_\d+\|>|"
     r"<\|?dummy_?(?:id_)?\d+\|?>|<\|?fake_\d+\|?>|<SPECIAL_\d+>|<\|?place_?holder[_a-z]*\d+\|?>|<｜place▁holder▁no▁\d+｜>|"
-    r"<madeupword\d+>|\[PAD\d+\]|<pad_?\d+>",
+    r"<madeupword\d+>|>>UNUSED_\d+<<|\[PAD\d+\]|<pad_?\d+>",
     re.IGNORECASE,
 )
 #: tokens that steer a model instead of standing for text
@@ -121,9 +124,9 @@ _SPECIAL = re.compile(
 
 def is_unused(token: str) -> bool:
     """Is this a placeholder by its name?"""
-    return _UNUSED.fullmatch(token) is not None
+    return len(token) <= _LONGEST and _UNUSED.fullmatch(token) is not None
 
 
 def is_special(token: str) -> bool:
     """Is this a special token by its name?"""
-    return _SPECIAL.fullmatch(token) is not None
+    return len(token) <= _LONGEST and _SPECIAL.fullmatch(token) is not None
