@@ -17,7 +17,7 @@ them give the rows that stand for one string (`shared.py`).  Nothing is tokenise
 
 Case and Unicode normalisation are left alone: an uncased vocabulary shares its lower-case tokens with a cased one.
 
-**Which file wins** when a folder has several: `tokenizer.json`, tiktoken ranks (`*.tiktoken`, `tiktoken.model`, or a `tokenizer.model`
+**Which file wins** when a folder has several: `tokenizer.json`, `tekken.json`, tiktoken ranks (`*.tiktoken`, `tiktoken.model`, or a `tokenizer.model`
 that is one), sentencepiece `tokenizer.model`, `vocab.json`, `vocab.txt`; a GGUF file's own metadata comes first for that file, last for
 a folder. Those without special tokens of their own are completed from `added_tokens.json` and `tokenizer_config.json`. Files that
 disagree with the winner about the size are named in `Vocabulary.notes`.

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from begat.errors import InputError
 from begat.registry import Registry
-from begat.source.tokens.spelling import PLAIN, Spelling, is_special, is_unused
+from begat.source.tokens.spelling import OPENERS, PLAIN, Spelling, is_special, is_unused
 
-_MAX_TOKENS = 4_000_000  # the largest vocabularies have a few hundred thousand
+_MAX_TOKENS = 1 << 20  # XLM-V has 902 thousand
 _MAX_ID = 1 << 31
+_OPENERS, _OPENING_BYTES = tuple(OPENERS), tuple(c.encode() for c in OPENERS)
 _AGAIN = "download the file again"
 
 
@@ -101,9 +102,24 @@ def token_text(path: Path, token: Any) -> str:
     return token
 
 
+def check_count(path: Path, count: int) -> None:
+    """Raises InputError when there are more tokens than any vocabulary has."""
+    if count > _MAX_TOKENS:
+        raise InputError(
+            "lists implausibly many tokens",
+            file=path,
+            expected=f"at most {_MAX_TOKENS}",
+            found=count,
+            fix="do not trust this file",
+        )
+
+
 def vocabulary(path: Path, format_name: str, listing: Listing) -> Vocabulary:
     """Spell, sort out, and make one-to-one. Raises InputError on ids that are no row numbers and on no tokens at all."""
-    special, unused = dict(listing.special), dict(listing.unused)
+    special: dict[str, int] = {}
+    unused = dict(listing.unused)
+    for token, number in listing.special:  # Llama 3 flags the rows it keeps for later as special
+        (unused if is_unused(token) else special)[token] = number
     taken = {token for group in (listing.added, listing.special, listing.unused) for token, _ in group}
     texts = [pair for pair in listing.texts if pair[0] not in taken] if taken else listing.texts
     texts = _sort_out(texts, special, unused)
@@ -128,7 +144,7 @@ def vocabulary(path: Path, format_name: str, listing: Listing) -> Vocabulary:
 
 def _sort_out(tokens: list[tuple[str, int]], special: dict[str, int], unused: dict[str, int]) -> list[tuple[str, int]]:
     """The tokens that are text; those that are special or unused by their name go there."""
-    named = [pair for pair in tokens if pair[0][:1] in ("<", "[") and (is_unused(pair[0]) or is_special(pair[0]))]
+    named = [pair for pair in tokens if pair[0].startswith(_OPENERS) and (is_unused(pair[0]) or is_special(pair[0]))]
     for token, number in named:
         (unused if is_unused(token) else special)[token] = number
     out = {token for token, _ in named}
@@ -137,7 +153,7 @@ def _sort_out(tokens: list[tuple[str, int]], special: dict[str, int], unused: di
 
 def _sort_out_bytes(tokens: list[tuple[bytes, int]], special: dict[str, int], unused: dict[str, int]) -> list[tuple[bytes, int]]:
     """The same for tokens that are bytes."""
-    marked = [(token.decode("utf-8", "replace"), number) for token, number in tokens if token[:1] in (b"<", b"[")]
+    marked = [(token.decode("utf-8", "replace"), number) for token, number in tokens if token.startswith(_OPENING_BYTES)]
     left = {number for _, number in _sort_out(marked, special, unused)}
     named = {number for _, number in marked} - left
     return [pair for pair in tokens if pair[1] not in named] if named else tokens
@@ -158,10 +174,7 @@ def _size(path: Path, ids: list[Any]) -> int:
     """One more than the largest id, all of them checked."""
     if not ids:
         raise InputError("lists no tokens", file=path, fix=_AGAIN)
-    if len(ids) > _MAX_TOKENS:
-        raise InputError(
-            "lists implausibly many tokens", file=path, expected=f"at most {_MAX_TOKENS}", found=len(ids), fix="do not trust this file"
-        )
+    check_count(path, len(ids))
     for number in ids:
         if type(number) is not int or not 0 <= number < _MAX_ID:
             raise InputError("a token's id is no row number", file=path, expected=f"0 to {_MAX_ID - 1}", found=number, fix=_AGAIN)

@@ -12,7 +12,17 @@ from begat.errors import InputError
 from begat.source.gguf import read_metadata
 from begat.source.tokens.base import TOKEN_FORMATS, Listing
 from begat.source.tokens.sentencepiece import byte_of
-from begat.source.tokens.spelling import LETTERS, MARKED, PLAIN, SPACE_MARK, WORDPIECE, Spelling
+from begat.source.tokens.spelling import (
+    CONTINUATION,
+    LETTERS,
+    MARKED,
+    PLAIN,
+    SPACE_MARK,
+    WORDPIECE,
+    Spelling,
+    is_special,
+    is_unused,
+)
 
 _TOKENS, _TYPES, _MODEL = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.model"
 _NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = range(1, 7)
@@ -31,7 +41,7 @@ class GgufMetadata:
 
     def recognises(self, file: Path) -> bool:
         """By its ending."""
-        return file.suffix == ".gguf"
+        return file.name.lower().endswith(".gguf")
 
     def parse(self, path: Path) -> Listing | None:
         """Tokens by type; None when the file has none. Raises InputError."""
@@ -44,12 +54,13 @@ class GgufMetadata:
         if types is not None and (not isinstance(types, list) or len(types) != len(tokens)):
             found = len(types) if isinstance(types, list) else type(types).__name__
             raise InputError("token types do not fit the tokens", file=path, expected=len(tokens), found=found, fix=_AGAIN)
+        types = types or [_NORMAL] * len(tokens)
         if model == "bert":
-            tokens = [_unmarked(token) for token in tokens]
+            tokens = [_unmarked(token) if kind in (_NORMAL, _USER) else token for token, kind in zip(tokens, types, strict=True)]
         listing = Listing(_SPELLINGS.get(model, PLAIN) if isinstance(model, str) else PLAIN)
         if listing.spelling is PLAIN:
             listing.notes.append("the GGUF file names a tokenizer model begat does not know; its tokens are taken as they are")
-        for number, (token, kind) in enumerate(zip(tokens, types or [_NORMAL] * len(tokens), strict=True)):
+        for number, (token, kind) in enumerate(zip(tokens, types, strict=True)):
             _place(path, listing, token, kind, number)
         return listing
 
@@ -61,7 +72,7 @@ def _unmarked(token: str) -> str:
     """llama.cpp writes WordPiece the other way round: ▁ before word starts, nothing before continuations."""
     if token.startswith(SPACE_MARK):
         return token[1:]
-    return token if token[:1] in "[<" else "##" + token
+    return token if is_special(token) or is_unused(token) else CONTINUATION + token
 
 
 def _place(path: Path, listing: Listing, token: str, kind: Any, number: int) -> None:

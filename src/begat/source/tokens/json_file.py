@@ -28,7 +28,9 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
             f"cannot be read: {err.strerror or type(err).__name__}", file=path, fix="check the disk and the file's permissions"
         ) from None
     if len(data) > limit:
-        raise InputError("file is too large for a tokenizer", file=path, expected=f"at most {limit} bytes", found="more", fix=_AGAIN)
+        raise InputError(
+            "file is too large for a tokenizer", file=path, expected=f"at most {limit} bytes", found="more", fix=_AGAIN
+        )
     return data
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import begat.source.tokens.gguf_metadata
 import begat.source.tokens.sentencepiece
+import begat.source.tokens.tekken
 import begat.source.tokens.tiktoken
 import begat.source.tokens.tokenizer_json
 import begat.source.tokens.vocab_json
@@ -21,7 +22,7 @@ from begat.source.tokens.base import TOKEN_FORMATS, Listing, Vocabulary, vocabul
 from begat.source.tokens.json_file import read_object
 
 #: which of a folder's tokenizer files is believed, first match wins
-ORDER = ("tokenizer.json", "tiktoken", "sentencepiece", "vocab.json", "vocab.txt", "gguf")
+ORDER = ("tokenizer.json", "tekken", "tiktoken", "sentencepiece", "vocab.json", "vocab.txt", "gguf")
 _AGAIN = "download the file again"
 
 
@@ -41,7 +42,7 @@ def read_vocabulary(path: str | Path) -> Vocabulary | None:
     where = Path(path)
     try:
         if where.is_file():
-            if where.suffix == ".gguf":
+            if where.name.lower().endswith(".gguf"):
                 where = first_shard(where)
             for name in ORDER:
                 if TOKEN_FORMATS[name].recognises(where) and (found := _read(where, name)) is not None:

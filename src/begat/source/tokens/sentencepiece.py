@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 
 from begat.errors import InputError
-from begat.source.tokens.base import TOKEN_FORMATS, Listing
+from begat.source.tokens.base import TOKEN_FORMATS, Listing, check_count
 from begat.source.tokens.json_file import read_bytes
 from begat.source.tokens.spelling import MARKED
 from begat.source.tokens.tiktoken import is_ranks
@@ -43,10 +43,13 @@ class Sentencepiece:
         listing = Listing(MARKED)
         number = 0
         for field in wire.fields(0, len(data)):
-            if field.number == _PIECES:
-                piece, kind = _read_piece(wire, data, field.start, field.start + field.length if field.kind == 2 else 0)
-                _place(path, listing, piece, kind, number)
-                number += 1
+            if field.number != _PIECES:
+                continue
+            if field.kind != 2:
+                raise wire.damaged("a piece is no message")
+            check_count(path, number + 1)
+            _place(path, listing, *_read_piece(wire, data, field.start, field.start + field.length), number)
+            number += 1
         return listing
 
 
@@ -54,16 +57,25 @@ TOKEN_FORMATS.add("sentencepiece")(Sentencepiece())
 
 
 def _read_piece(wire: Wire, data: bytes, start: int, end: int) -> tuple[str, int]:
-    piece, kind = "", _NORMAL
-    for field in wire.fields(start, end):
-        if field.number == _PIECE and field.kind == 2:
-            try:
-                piece = data[field.start : field.start + field.length].decode("utf-8")
-            except UnicodeDecodeError:
-                raise InputError("a piece is not UTF-8", file=wire.path, fix=_AGAIN) from None
-        elif field.number == _KIND and field.kind == 0:
-            kind = field.value
-    return piece, kind
+    """(piece, kind). What the library writes, string, score and kind in this order, is cut without the walker: a third of the time."""
+    piece, kind = b"", _NORMAL
+    cut = start + 2 + data[start + 1] if end - start > 6 and data[start] == 0x0A and data[start + 1] < 0x80 else 0
+    if (
+        0 < cut <= end - 5
+        and data[cut] == 0x15
+        and (cut == end - 5 or (cut == end - 7 and data[end - 2] == 0x18 and data[end - 1] < 0x80))
+    ):
+        piece, kind = data[start + 2 : cut], _NORMAL if cut == end - 5 else data[end - 1]
+    else:
+        for field in wire.fields(start, end):
+            if field.number == _PIECE and field.kind == 2:
+                piece = data[field.start : field.start + field.length]
+            elif field.number == _KIND and field.kind == 0:
+                kind = field.value
+    try:
+        return piece.decode("utf-8"), kind
+    except UnicodeDecodeError:
+        raise InputError("a piece is not UTF-8", file=wire.path, fix=_AGAIN) from None
 
 
 def _place(path: Path, listing: Listing, piece: str, kind: int, number: int) -> None:

@@ -62,7 +62,12 @@ def shared_tokens(a: Vocabulary, b: Vocabulary, rows_a: int, rows_b: int) -> Sha
     ]
     how = "by token string" if a.format == b.format else f"by token string ({a.format}, {b.format})"
     return SharedTokens(
-        np.ascontiguousarray(kept_S2[:, 0]), np.ascontiguousarray(kept_S2[:, 1]), rows_a, rows_b, how, tuple(n for n in notes if n)
+        np.ascontiguousarray(kept_S2[:, 0]),
+        np.ascontiguousarray(kept_S2[:, 1]),
+        rows_a,
+        rows_b,
+        how,
+        tuple(n for n in notes if n),
     )
 
 

@@ -22,9 +22,7 @@ def byte_letters() -> str:
     return "".join(chr(byte) if byte in prints else chr(next(others)) for byte in range(256))
 
 
-_LETTERS = byte_letters()
-_TO_BYTE = {ord(letter): byte for byte, letter in enumerate(_LETTERS)}
-_ALPHABET = frozenset(_LETTERS)
+_TO_BYTE = {ord(letter): byte for byte, letter in enumerate(byte_letters())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Spelling:
 
     def spell_all(self, tokens: list[tuple[str, int]]) -> list[tuple[bytes, int]]:
         """(canonical bytes, id) of every token; of words, the starts first: a continuation that spells the same is never produced."""
-        if self.kind == "words" or self.prefix:
+        if self.kind == "words":
             inside = [bool(self.prefix) and token.startswith(self.prefix) and token != self.prefix for token, _ in tokens]
             starts = [(word_start(token), number) for (token, number), i in zip(tokens, inside, strict=True) if not i]
             cut = len(self.prefix)
@@ -79,15 +77,16 @@ def guess(tokens: Iterable[str]) -> Spelling:
     """The spelling of a vocabulary whose file does not say: by the marks its tokens carry."""
     text = "\n".join(tokens)
     suffix = "</w>" if "</w>" in text else ""
-    if SPACE_MARK in text:
+    marks, spaces = text.count(SPACE_MARK), text.count("Ġ") + text.count("Ċ")  # GPT-2's letters for space and line break
+    if marks > spaces:
         return MARKED
-    if "Ġ" in text or (not suffix and "Ċ" in text and set(text) <= _ALPHABET | {"\n"}):
-        return Spelling("letters", suffix=suffix)
-    return Spelling("plain", suffix=suffix)
+    return Spelling("letters" if spaces else "plain", suffix=suffix)
 
 
 def letters_to_bytes(token: str) -> bytes:
     """Bytes behind GPT-2's letters; a token with any other character is an added one, and is its own text."""
+    if token.isascii():  # letters of ASCII stand for themselves, and its other characters are no letters
+        return token.encode()
     try:
         return codecs.charmap_encode(token, "strict", _TO_BYTE)[0]
     except UnicodeEncodeError:
@@ -105,11 +104,14 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+_LONGEST = 80  # characters of a name; a stranger's megabytes would keep the patterns busy
+#: what such names start with
+OPENERS = "<[>"
 #: tokens that no tokenizer produces: rows kept for later use, which training never touched
 _UNUSED = re.compile(
-    r"<\|?(?:un|not_?)used(?:_?token)?_?\d*\|?>|\[unused(?:_?token)?_?\d+\]|<\|?reserved[a-z_]*_?\d*\|?>|<\|?extra_\d+\|>|"
+    r"<\|?(?:un|not_?)used(?:_?token)?_?\d*\|?>|\[unused(?:_?token)?_?\d+\]|<\|?[a-z_]*reserved[a-z_]*\d*\|?>|<\|?extra_\d+\|>|"
     r"<\|?dummy_?(?:id_)?\d+\|?>|<\|?fake_\d+\|?>|<SPECIAL_\d+>|<\|?place_?holder[_a-z]*\d+\|?>|<｜place▁holder▁no▁\d+｜>|"
-    r"<madeupword\d+>|\[PAD\d+\]|<pad_?\d+>",
+    r"<madeupword\d+>|>>UNUSED_\d+<<|\[PAD\d+\]|<pad_?\d+>",
     re.IGNORECASE,
 )
 #: tokens that steer a model instead of standing for text
@@ -122,9 +124,9 @@ _SPECIAL = re.compile(
 
 def is_unused(token: str) -> bool:
     """Is this a placeholder by its name?"""
-    return _UNUSED.fullmatch(token) is not None
+    return len(token) <= _LONGEST and _UNUSED.fullmatch(token) is not None
 
 
 def is_special(token: str) -> bool:
     """Is this a special token by its name?"""
-    return _SPECIAL.fullmatch(token) is not None
+    return len(token) <= _LONGEST and _SPECIAL.fullmatch(token) is not None

@@ -38,7 +38,9 @@ class VocabTxt:
             lines.pop()
         counted = sum(line.rpartition(" ")[2].isdigit() and " " in line for line in lines[:_SAMPLE])
         if counted * 2 > min(len(lines), _SAMPLE):
-            raise InputError("lists counts, not ids", file=path, expected="one token a line", fix="convert the tokenizer to tokenizer.json")
+            raise InputError(
+                "lists counts, not ids", file=path, expected="one token a line", fix="convert the tokenizer to tokenizer.json"
+            )
         return Listing(WORDPIECE, texts=[(line, number) for number, line in enumerate(lines)])
 
 
