@@ -48,6 +48,14 @@ def three_views(context: Context) -> ThreeViews:
     return ThreeViews(agreeing, sampled, share, len(bank.shares), bank.most, apart, bank.p(share), shown)
 
 
+def largest_share(context: Context) -> float | None:
+    """The share of sampled units of B that agree with *any* layer of A, the best for each layer of B: what the bank is made of, since it bounds
+    the share at one layer and that of a search. None where three views cannot be compared.
+    """
+    found = _match(context, everywhere=True)
+    return None if isinstance(found, str) else sum(f.agreeing for f in found) / sum(f.m for f in found)
+
+
 def views_layers(context: Context) -> tuple[LayerMatch, ...]:
     """Which layer of A each layer of B agrees with, where the layer alone would be shown."""
     found = _found(context)
@@ -73,7 +81,7 @@ def _found(context: Context) -> list[_Found] | str:
     return kept
 
 
-def _match(context: Context) -> list[_Found] | str:
+def _match(context: Context, everywhere: bool = False) -> list[_Found] | str:
     frame = frame_of(context)
     if isinstance(frame, str):
         return frame
@@ -87,17 +95,17 @@ def _match(context: Context) -> list[_Found] | str:
     samples = {x: _sample(context, x) for x in theirs if x.layer in chosen}
     agreed: dict[Block, dict[Block, int]] = {x: {} for x in samples}
     for partner in ours:
-        near = [x for x in samples if _looked_at(context, partner, x)]
+        near = [x for x in samples if everywhere or _looked_at(context, partner, x)]
         if near:
             a_views = views_of(context.a, partner, None, frame.q_DE, context.features)
             for x in near:
                 agreed[x][partner] = agreement(samples[x], a_views, _SIGNED).agreeing
-    return [_best(context, x, agreed[x], len(samples[x][0])) for x in sorted(samples, key=lambda x: (x.layer, x.expert)) if agreed[x]]
+    return [_best(context, x, agreed[x], len(samples[x][0]), everywhere) for x in sorted(samples, key=lambda x: (x.layer, x.expert)) if agreed[x]]
 
 
-def _best(context: Context, x: Block, agreed: dict[Block, int], m: int) -> _Found:
+def _best(context: Context, x: Block, agreed: dict[Block, int], m: int, everywhere: bool) -> _Found:
     """Between equal depths layers stay in their place, otherwise the best of all counts."""
-    equal = depth_of(context.a) == depth_of(context.b)
+    equal = depth_of(context.a) == depth_of(context.b) and not everywhere
     candidates = [y for y in agreed if y.layer == x.layer] if equal else list(agreed)
     partner = max(candidates or list(agreed), key=lambda y: agreed[y])
     others = [n for y, n in agreed.items() if y.layer != partner.layer]
