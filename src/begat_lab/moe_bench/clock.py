@@ -6,6 +6,7 @@ that turns round by round, so that a noisy machine is noisy for all of them.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from typing import Any
 import torch
 
 from begat_lab.moe_bench.plan import LayerSize
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def synchronise(device: str) -> None:

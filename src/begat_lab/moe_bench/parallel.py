@@ -6,7 +6,6 @@ one rank a card on GPUs. The layer: `begat_lab.moge.parallel`; one process: `lay
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from begat import InputError
-from begat_lab.moe_bench.clock import Timing, synchronise
+from begat_lab.moe_bench.clock import Timing, cores, synchronise
 from begat_lab.moe_bench.plan import Plan
 from begat_lab.moe_bench.routers import ROUTERS, aim, tokens_for
 from begat_lab.moge import MoGE, pack_experts
@@ -67,7 +66,7 @@ def _devices(plan: Plan) -> int:
 def _rank(rank: int, ranks: int, plan: Plan, folder: str) -> None:
     """One rank, in a process of its own."""
     if plan.device == "cpu":
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks) if hasattr(os, "sched_getaffinity") else 1)
+        torch.set_num_threads(max(1, cores() // ranks))
     else:
         if plan.device == "npu":
             __import__("torch_npu")

@@ -6,14 +6,17 @@ number of steps, picks and operations; only the choice of experts differs. The d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from statistics import mean, stdev
 
 import torch
 
 from begat_lab.models.moge import MogeLM, balanced_loss
 from begat_lab.models.pangu import initialise
+from begat_lab.moe_bench.clock import cores
 from begat_lab.moe_bench.plan import Plan, top_k
 from begat_lab.moge import imbalance_score, rows_per_part
 from begat_lab.text import standard_library
@@ -46,22 +49,46 @@ class Quality:
 
 
 def measure_quality(plan: Plan, say: Say = silent) -> Quality:
-    """Train both for every seed. On a CPU in float32, whatever the plan's device is: the models are small."""
-    corpus, rows = standard_library()["library"], []
+    """Train both for every seed, as many at a time as there are cores, each on one thread: their number changes no bit.
+
+    On a CPU in float32, whatever the plan's device is: the models are small.
+    """
+    todo = [(plan, seed, name) for seed in range(1, plan.seeds + 1) for name in plan.layer.contenders]
+    workers = min(cores(), len(todo))
+    done: dict[tuple[int, str], Trained] = {}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for (_, seed, name), trained in zip(todo, pool.map(_trained, todo), strict=True):
+            done[seed, name] = trained
+            say(f"quality: seed {seed} of {plan.seeds}, {name}: {trained.loss:.4f} nats per byte")
+    rows = []
     for seed in range(1, plan.seeds + 1):
-        losses, spread, score = {}, {}, {}
-        for name, config in (("MoGE", plan.quality), ("top-K", top_k(plan.quality))):
-            model = initialise(MogeLM(config), torch.Generator().manual_seed(seed))
-            loss_of: Callable[..., torch.Tensor] = balanced_loss(torch.Generator())
-            train(model, corpus.train, plan.recipe, torch.Generator().manual_seed(1000 + seed), loss_of=loss_of)
-            losses[name] = validation_loss(model, corpus.validation, plan.recipe.context, 256)
-            spread[name], score[name] = _spread(model, corpus.validation, plan)
-            say(f"quality: seed {seed} of {plan.seeds}, {name}: {losses[name]:.4f} nats per byte")
-        rows.append(QualityRow(seed, losses["MoGE"], losses["top-K"], losses["MoGE"] - losses["top-K"], spread["MoGE"], spread["top-K"],
-                               score["MoGE"], score["top-K"]))  # fmt: skip
-    differences = [row.difference for row in rows]
-    error = stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else float("nan")
+        moge, top = done[seed, "MoGE"], done[seed, "top-K"]
+        rows.append(QualityRow(seed, moge.loss, top.loss, moge.loss - top.loss, moge.max_over_mean, top.max_over_mean,
+                               moge.imbalance, top.imbalance))  # fmt: skip
+    differences, corpus = [row.difference for row in rows], standard_library()["library"]
+    error = stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else math.nan
     return Quality(corpus.name, corpus.digest, tuple(rows), mean(differences), error)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What is kept of one training."""
+
+    loss: float
+    max_over_mean: float
+    imbalance: float
+
+
+def _trained(task: tuple[Plan, int, str]) -> Trained:
+    """One training, in a process of its own."""
+    plan, seed, name = task
+    torch.set_num_threads(1)
+    corpus = standard_library()["library"]
+    config = plan.quality if name == "MoGE" else top_k(plan.quality)
+    model = initialise(MogeLM(config), torch.Generator().manual_seed(seed))
+    loss_of = balanced_loss(torch.Generator())
+    train(model, corpus.train, plan.recipe, torch.Generator().manual_seed(1000 + seed), loss_of=loss_of)
+    return Trained(validation_loss(model, corpus.validation, plan.recipe.context, 256), *_spread(model, corpus.validation, plan))
 
 
 def _spread(model: MogeLM, tokens_N: torch.Tensor, plan: Plan) -> tuple[float, float]:

@@ -6,7 +6,6 @@ Enters: a `Plan`.  Leaves: a `Report`.  The command: `begat-lab bench-moe`.
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,8 +15,8 @@ from typing import Any
 import torch
 
 import begat
-from begat import InputError
-from begat_lab.moe_bench.clock import Ceilings, measure_ceilings
+from begat_lab.device import open_device
+from begat_lab.moe_bench.clock import Ceilings, cores, measure_ceilings
 from begat_lab.moe_bench.kernels import measure_errors, measure_kernels
 from begat_lab.moe_bench.layers import measure_busiest, measure_layers, measure_routers
 from begat_lab.moe_bench.load import measure_load
@@ -28,21 +27,6 @@ from begat_lab.moe_bench.quality import measure_quality
 from begat_lab.moe_bench.report import Report, tables_of
 from begat_lab.moe_bench.routers import ABOUT
 from begat_lab.training import Say, silent
-
-
-def open_device(device: str) -> None:
-    """An error if this torch cannot use the device."""
-    if device == "npu":
-        try:
-            __import__("torch_npu")
-        except ModuleNotFoundError:
-            raise InputError(
-                "no such device here", expected="torch_npu", found="a torch without it", fix="pip install torch-npu"
-            ) from None
-    if device != "cpu" and not getattr(torch, device).is_available():
-        raise InputError(
-            "no such device here", expected=device, found=f"torch {torch.__version__} without it", fix="--device cpu"
-        )
 
 
 def run_bench(plan: Plan, command: str, say: Say = silent, keep: Callable[[Report], None] | None = None) -> Report:
@@ -91,17 +75,19 @@ def _run_part(part: str, plan: Plan, ceilings: Ceilings, results: dict[str, Sequ
     elif part == "models":
         results["models"] = measure_models(plan, ceilings)
     else:
-        quality = measure_quality(plan, say)
+        quality, small = measure_quality(plan, say), plan.quality
         results["quality"] = quality.rows
         return [f"Quality: MoGE minus top-K {quality.difference:+.4f} nats per byte, standard error {quality.standard_error:.4f} over "
-                f"{plan.seeds} seeds, {plan.recipe.steps} steps each; text {quality.text}, sha256 {quality.text_sha256[:16]}."]  # fmt: skip
+                f"{plan.seeds} seeds, {plan.recipe.steps} steps of {plan.recipe.batch} windows of {plan.recipe.context} bytes each; "
+                f"{small.num_hidden_layers} layers, hidden {small.hidden_size}, {small.num_experts} experts of {small.moe_intermediate_size} in "
+                f"{small.num_groups} groups, {small.num_experts_per_tok} picks, the paper's auxiliary loss times {small.router_aux_loss_coef} in both; "
+                f"text: {quality.text}, sha256 {quality.text_sha256[:16]}."]  # fmt: skip
     return []
 
 
 def _machine(plan: Plan, ceilings: Ceilings, command: str) -> dict[str, Any]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     device = (
-        f"{platform.machine()}, {cores} cores" if plan.device == "cpu" else str(getattr(torch, plan.device).get_device_name())
+        f"{platform.machine()}, {cores()} cores" if plan.device == "cpu" else str(getattr(torch, plan.device).get_device_name())
     )
     size = plan.layer
     return {
