@@ -30,5 +30,7 @@ def open_device(name: str) -> torch.device:
     if kind != "cpu":
         there = getattr(torch, kind).device_count() if getattr(torch, kind).is_available() else 0
         if int(number or 0) >= there:
-            raise InputError("no such device here", expected=name, found=f"torch {torch.__version__} with {there} of that kind", fix="cpu")
+            raise InputError(
+                "no such device here", expected=name, found=f"torch {torch.__version__} with {there} of that kind", fix="cpu"
+            )
     return torch.device(name)

@@ -145,7 +145,7 @@ class Attention(nn.Module):  # type: ignore[misc]
             k_BKSC, v_BKSC = step.cache.put(self.layer, k_BKSC, v_BKSC)
         attend = eager_attention if step.attention == "eager" else sdpa_attention
         y_BHTC = attend(q_BHTC, k_BKSC, v_BKSC, step.visible_B1TS)
-        return self.o_proj(y_BHTC.transpose(1, 2).reshape(B, T, -1))
+        return self.o_proj(y_BHTC.transpose(1, 2).reshape(B, T, c.num_attention_heads * c.head_dim))
 
 
 def eager_attention(q_BHTC: Tensor, k_BKSC: Tensor, v_BKSC: Tensor, visible_B1TS: Tensor | None) -> Tensor:

@@ -138,7 +138,7 @@ def _at_last_real(model: Any, ids_BT: Tensor, mask_BS: Tensor, cache: KVCache | 
 
 def choose(logits_BV: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Tensor:
     """One id a row. Temperature 0 takes the best; else sample from the fewest best ids whose probabilities reach `top_p`."""
-    if temperature < 0 or not 0 < top_p <= 1:
+    if not temperature >= 0 or not 0 < top_p <= 1:  # nan is an error too
         raise InputError("sampling", expected="temperature >= 0 and 0 < top_p <= 1", found=f"{temperature}, {top_p}")
     if temperature == 0:
         return logits_BV.argmax(-1)
