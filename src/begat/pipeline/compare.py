@@ -118,7 +118,7 @@ def _compare(
         beside=beside,
         power=power,
         accounting=(_accounting(ma, mb), _accounting(mb, ma)),
-        caveats=caveats(ma, mb, judgement.verdict, same),
+        caveats=(*caveats(ma, mb, judgement.verdict, same), *exact.notes),
         bytes_read=ca.reader.bytes_read + cb.reader.bytes_read,
         bytes_total=ca.nbytes + cb.nbytes,
         seconds=time.perf_counter() - start,
