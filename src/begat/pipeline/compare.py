@@ -125,7 +125,7 @@ def _compare(
         beside=beside,
         power=power,
         accounting=(_accounting(ma, mb), _accounting(mb, ma)),
-        caveats=caveats(ma, mb, judgement.verdict, same, alignment),
+        caveats=(*caveats(ma, mb, judgement.verdict, same, alignment), *exact.notes),
         bytes_read=ca.reader.bytes_read + cb.reader.bytes_read,
         bytes_total=ca.nbytes + cb.nbytes,
         seconds=time.perf_counter() - start,
@@ -212,8 +212,10 @@ def _accounting(model: Canonical, other: Canonical) -> Accounting:
     c = model.checkpoint
     only = tuple(str(k) for k in sorted(model.tensors) if k not in other.tensors)
     return Accounting(
-        path=_path(c), format=c.format, family=model.family, stored=len(model.mapped) + len(model.dropped) + len(model.unmapped),
-        parameters=sum(c.entries[n].size for n in model.mapped), mapped=len(model.mapped), dropped=model.dropped,
+        path=_path(c), format=c.format, family=model.family,
+        stored=len(model.mapped) + len(model.dropped) + len(c.skipped) + len(model.unmapped),
+        parameters=sum(c.entries[n].size for n in model.mapped), mapped=len(model.mapped),
+        dropped=(*model.dropped, *c.skipped),
         unmapped=model.unmapped, only_here=only, files=tuple(f.name for f in c.files), header_digest=c.header_digest,
     )  # fmt: skip
 
