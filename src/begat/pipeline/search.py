@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from begat.canon.model import Canonical
+from begat.pipeline.by_index import ByIndex
 from begat.pipeline.frames import Frame
 from begat.pipeline.pose import Features, Pose, pose
 from begat.pipeline.sampling import Plan, generator, plan_site
@@ -24,7 +25,7 @@ from begat.signals.kinship import alike, signs, sketch
 from begat.signals.order import order_hits, strict_hits, unit_rows, varies
 from begat.stats.order import log_e_combined, log_e_single, log_mean_exp
 from begat.stats.search import log_e_search
-from begat.types import F32, PairTest, TensorKey
+from begat.types import F32, OrderTest, PairTest, TensorKey
 
 Rename = Callable[[TensorKey], TensorKey | None]
 
@@ -59,7 +60,7 @@ def search(a: Canonical, b: Canonical, frame: Frame, seed: int, features: Featur
     q_x, q_y = (None, frame.q_DE) if swap else (frame.q_DE, None)
     seen = _Rows(features, q_x, q_y)
     jobs = _without_copies_of_fitted(seen, list(_jobs(x, y, frame, seed)), y, frame, seed)
-    outcomes = [(job, *seen.hits(job, y)) for job in jobs]
+    outcomes = _without_index_orders(seen, [(job, *seen.hits(job, y)) for job in jobs], y)
     copies = _copies(seen, jobs, seed)
     by_axis: dict[str, dict[tuple[int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     tests = []
@@ -72,6 +73,19 @@ def search(a: Canonical, b: Canonical, frame: Frame, seed: int, features: Featur
         tests.append(PairTest(job.axis, *here, *there, m, hits, counted=(job.axis, job.x_at) not in copies))
     logs = {axis: log_e_search(found) for axis, found in by_axis.items()}
     return Search(tuple(tests), log_e_combined(list(logs.values())), logs)
+
+
+def _without_index_orders(rows: _Rows, outcomes: list[tuple[_Job, int, int]], y: Canonical) -> list[tuple[_Job, int, int]]:
+    """The outcomes without tests whose units stand in an order that the index fixes in both models (`by_index.py`)."""
+    by_index, tests, none = ByIndex(), [], np.empty(0, dtype=np.int64)
+    for job, m, hits in outcomes:
+        test = OrderTest(job.axis, "text", *job.x_at, m, hits, 0.0, 0)
+        tests.append(test)
+        if m > 1:
+            blocks = [rows.of(job.x, job.plan, rows.q_x)[0], rows.of(_as_it_is(y, job.plan), job.plan, rows.q_y)[0]]
+            by_index.look(test, blocks, job.plan.units, none)
+    kept = {id(t) for t in by_index.keep(tests)}
+    return [outcome for outcome, test in zip(outcomes, tests, strict=True) if id(test) in kept]
 
 
 def _lottery_axis(job: _Job) -> str:

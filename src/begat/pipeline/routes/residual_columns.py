@@ -8,6 +8,7 @@ from begat.pipeline.routes.base import Context, Route, route, skipped
 from begat.pipeline.sampling import generator, plan_site, read_views
 from begat.signals.axes import Site, View
 from begat.signals.axes.base import equal_views, is_symmetric
+from begat.signals.indexed import index_scores, indexed
 from begat.signals.order import order_hits
 from begat.stats.order import LN10, log_e_alternatives
 from begat.types import PairTest, RouteResult
@@ -37,11 +38,12 @@ def residual_columns(context: Context, which: Route) -> RouteResult:
             continue
         site = Site("text", -1, -1, width, views, roles[0].partition(".")[0])
         for plan in plan_site(a, b, site, 256, 1, generator(context.seed, "columns", roles[0])):
-            hits = order_hits(read_views(a, plan), read_views(b, plan))
-            if hits.m > 1:
+            blocks = [read_views(m, plan) for m in (a, b)]
+            hits = order_hits(*blocks)
+            if hits.m > 1 and not indexed(*(index_scores(views, plan.units, plan.tokens) for views in blocks)):
                 tests.append(PairTest("residual", -1, -1, -1, -1, hits.m, hits.hits))
     if not tests:
-        return skipped(which, "no matrices of one shape in common")
+        return skipped(which, "no matrices of one shape in common whose columns are not in an order that the index fixes")
     log_e = log_e_alternatives([t.hits for t in tests], [t.m for t in tests])
     best = tests[int(np.argmax([t.hits for t in tests]))]
     return RouteResult(which.name, which.title, "nothing", which.null, (best,), log_e / LN10)

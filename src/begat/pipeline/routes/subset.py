@@ -17,6 +17,7 @@ from begat.pipeline.sampling import generator
 from begat.pipeline.search import depth_of
 from begat.signals.axes import View
 from begat.signals.axes.base import is_symmetric
+from begat.signals.indexed import LEAST, index_scores, indexed
 from begat.signals.kinship import alike, signs, sketch
 from begat.signals.monotone import order_of_subset
 from begat.signals.order import unit_rows
@@ -85,6 +86,8 @@ class _Matching:
             for here in self.keys[0]:
                 if not self._candidates(here, there) or samples[here].shape[1] != a_FD.shape[1]:
                     continue
+                if self._by_index(samples[here], self._sample(here), a_FD):
+                    continue
                 found = order_of_subset(samples[here], a_FD)
                 places = ((here.layer, here.expert), (there.layer, there.expert))
                 (la, ea), (lb, eb) = places if self.swap else places[::-1]
@@ -92,6 +95,14 @@ class _Matching:
                 if here not in copies:
                     logs.setdefault((here.layer, here.expert), []).append(log_e_increasing(found.increasing, found.matched))
         return tests, log_e_search(logs)
+
+    @staticmethod
+    def _by_index(b_MD: F32, units: I64, a_FD: F32) -> bool:
+        """The units of both stand in an order that their index fixes, so that equal order proves nothing."""
+        if len(units) < LEAST:
+            return False
+        at = np.linspace(0, len(a_FD) - 1, len(units)).astype(np.int64)
+        return indexed(index_scores([b_MD], units, at), index_scores([a_FD[at]], at, at))
 
     def _candidates(self, here: TensorKey, there: TensorKey) -> bool:
         depths = [depth_of(m) for m in (self.narrow, self.wide)]
