@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from begat_lab.bench.pairs import Pair, Sizes, choose_pairs, open_family
-from begat_lab.bench.plots import draw
+from begat_lab.bench.plots import curves, draw
 from begat_lab.bench.report import line, markdown
 from begat_lab.bench.run import RAW, Results, Watcher, costs, method_names, plan, score
-from begat_lab.bench.summary import pedigree_digest, summarise
-from begat_lab.methods import METHODS
+from begat_lab.bench.summary import pedigree_digest, relatedness, summarise
+from begat_lab.methods import METHODS, open_model
 
 #: what OUT holds afterwards, besides plots
 FILES = ("table.md", "summary.json", RAW)
 #: methods that solve assignment problems or decompose matrices for each pair
 SLOW = ("begat-exact", "mdir", "u-w", "phi-match-weights", "phi-match-activations")
-_COST_PAIRS, _QUICK_COST_PAIRS, _QUICK_STRANGERS, _QUICK_KIND = 24, 6, 300, 8
+_DISPUTED = "std-correlation"
+_COST_PAIRS, _QUICK_COST_PAIRS, _QUICK_STRANGERS, _QUICK_KIND = 12, 4, 300, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,26 @@ def bench(
     costs(folder, pairs, names, results, _QUICK_COST_PAIRS if quick else _COST_PAIRS)
     summary = summarise(family, pairs, results, len(finished))
     plots = draw(family, pairs, results.scores, summary, out)
+    plots += _curves(folder, pairs, results, out)
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8", newline="\n")
     (out / "table.md").write_text(markdown(summary), encoding="utf-8", newline="\n")
     return Benched(summary, line(summary), plots)
+
+
+def _curves(folder: Path, pairs: list[Pair], results: Results, out: Path) -> tuple[str, ...]:
+    """The two strangers that the disputed statistic thinks most alike, layer by layer."""
+    values, scored, _ = relatedness(_DISPUTED, results.scores, [p for p in pairs if p.group == "hard"])
+    if not scored:
+        return ()
+    best = int(values.argmax())
+    both = (scored[best].a, scored[best].b)
+    sds = {}
+    for name in both:
+        model = open_model(folder / name)
+        sds[name] = dict(model.summaries.layer_sd)
+        model.close()
+    curves(out / "curves.svg", sds, f"two independent models, correlation {values[best]:.3f}")
+    return ("curves.svg",)
 
 
 def _fewer(pairs: list[Pair]) -> list[Pair]:

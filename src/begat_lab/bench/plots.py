@@ -57,7 +57,7 @@ def curves(file: Path, models: dict[str, dict[str, F64]], note: str) -> None:
             ax.set_title(role.upper())
             ax.set_xlabel("layer")
         axes[0].set_ylabel("standard deviation")
-        fig.legend(*axes[0].get_legend_handles_labels(), loc="upper right", ncols=len(models))
+        axes[0].legend(fontsize=7)
         fig.suptitle(note, x=0.01, ha="left", fontsize=9)
         return True
 
@@ -82,24 +82,26 @@ def _strips(fig: Any, found: dict[str, dict[str, F64]]) -> bool:
     axes = np.atleast_1d(fig.subplots(rows, 3, squeeze=False)).ravel()
     for ax, (name, sets) in zip(axes, found.items(), strict=False):
         _strip(ax, name, sets)
+        ax.locator_params(axis="x", nbins=4) if ax.get_xscale() == "linear" else None
     for ax in axes[len(found) :]:
         ax.set_axis_off()
     return True
 
 
 def _strip(ax: Any, name: str, sets: dict[str, F64]) -> None:
-    far = max((float(np.abs(v).max()) for v in sets.values() if len(v)), default=0.0)
+    sets = {word: v for word, v in sets.items() if len(v)}
     for y, (word, values) in enumerate(sets.items()):
-        if not len(values):
-            continue
         q = np.quantile(values, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
         for low, high, width in ((0, 6, 1), (1, 5, 3.5), (2, 4, 8)):
             ax.plot([q[low], q[high]], [y, y], color=_COLOURS[word], linewidth=width, solid_capstyle="butt", alpha=0.9)
         ax.plot([q[3]], [y], marker="|", color="white", markersize=7)
-    if len(sets["strangers"]):
+    if "strangers" in sets:
         ax.axvline(float(sets["strangers"].max()), color=INK, linewidth=0.7, linestyle=":")
-    if far > 50:
+    low, high = (float(f([f(v) for v in sets.values()])) for f in (np.min, np.max)) if sets else (0.0, 1.0)
+    if high > 50:
         ax.set_xscale("symlog", linthresh=1)
+        ax.set_xlim(min(low, -0.5) * 1.1, high * 1.5)
+        ax.set_xticks([0, *(10.0**k for k in range(1, 5) if 10.0**k <= high)])
     ax.set_yticks(range(len(sets)), list(sets))
     ax.set_ylim(-0.6, len(sets) - 0.4)
     ax.set_title(name)
@@ -149,10 +151,9 @@ def _calibration(fig: Any, s: dict[str, Any]) -> bool:
         ax.plot([a for a, _ in shown], y, style, color=colour, markersize=4, linewidth=1.2, label=name)
         if name == BEGAT:
             ax.fill_between([a for a, _ in shown], [max(f["low"], least) for _, f in shown], [f["high"] for _, f in shown], color=colour, alpha=0.15, linewidth=0)
-    ax.plot([1e-4, 1], [1e-4, 1], color=INK, linewidth=0.8)
-    ax.text(0.0013, 0.002, "promised", rotation=38, fontsize=8)
-    ax.set(xscale="log", yscale="log", xlabel="α", ylabel="share of strangers with p ≤ α (lowest: none)", xlim=(1e-4, 1), ylim=(least * 0.8, 1.2))
-    ax.legend()
+    ax.plot([1e-4, 1], [1e-4, 1], color=INK, linewidth=0.8, label="what a p promises at most")
+    ax.set(xscale="log", yscale="log", xlabel="α", ylabel="share of strangers with p ≤ α (lowest: none)", xlim=(max(1e-4, least / 30), 1), ylim=(least * 0.8, 1.2))
+    ax.legend(fontsize=8)
     return True
 
 
@@ -187,12 +188,12 @@ def _hits(fig: Any, scores: Scores, sets: dict[str, list[Pair]]) -> bool:
     fig.set_size_inches(7, 2.4)
     ax, any_there = fig.subplots(), False
     bins = np.geomspace(0.05, 1000, 80)
-    for word in ("strangers", "children"):
+    for word, say in (("strangers", "independent pairs"), ("children", "pairs of parent and child")):
         some = [scores[p.a, p.b][BEGAT] for p in sets[word] if (scores.get((p.a, p.b), {}).get(BEGAT) or {}).get("expected")]
         if some:
             any_there = True
             ratio = np.clip([e["hits"] / e["expected"] for e in some], bins[0], bins[-1])
-            ax.hist(ratio, bins=bins, color=_COLOURS[word], alpha=0.85, weights=np.full(len(some), 1 / len(some)), label=f"{len(some):,} pairs of {word}" if word == "strangers" else f"{len(some):,} parents and {word}")
+            ax.hist(ratio, bins=bins, color=_COLOURS[word], alpha=0.85, weights=np.full(len(some), 1 / len(some)), label=f"{len(some):,} {say}")
     ax.axvline(1, color=INK, linewidth=0.8, linestyle=":")
     ax.set(xscale="log", xlabel="units at their own index ÷ what chance explains (dotted: exactly chance)", ylabel="share of pairs", yticks=[])
     if any_there:
@@ -236,10 +237,10 @@ def _gains(fig: Any, found: dict[str, dict[str, F64]]) -> bool:
 
 
 def _histogram(ax: Any, sets: dict[str, F64], low: float, high: float, bins: int) -> None:
-    for word, say in (("strangers", "independent pairs"), ("children", "parents and children")):
+    for word, say in (("strangers", "independent pairs"), ("children", "parent and child")):
         v = sets[word]
         if len(v):
-            ax.hist(np.clip(v, low, high), bins=np.linspace(low, high, bins + 1), color=_COLOURS[word], alpha=0.8, weights=np.full(len(v), 1 / len(v)), label=f"{len(v):,} {say}")
+            ax.hist(np.clip(v, low, high), bins=np.linspace(low, high, bins + 1), color=_COLOURS[word], alpha=0.8, weights=np.full(len(v), 1 / len(v)), label=f"{len(v):,} {say}" if word == "strangers" else f"{len(v):,} pairs of {say}")
     ax.set_yticks([])
     ax.set_ylabel("share of pairs")
 
