@@ -15,6 +15,7 @@ from begat_lab.bench.pairs import Pair, Sizes, choose_pairs, open_family
 from begat_lab.bench.plots import curves, draw
 from begat_lab.bench.report import line, markdown
 from begat_lab.bench.run import RAW, Results, Watcher, costs, method_names, plan, score
+from begat_lab.bench.ship import ship
 from begat_lab.bench.summary import pedigree_digest, relatedness, summarise
 from begat_lab.methods import METHODS, open_model
 
@@ -37,7 +38,7 @@ class Benched:
 
 def bench(
     folder: Path, out: Path, *, methods: list[str] | None = None, again: list[str] | None = None, quick: bool = False, slow_pairs: int = 1000,
-    jobs: int | None = None, pedigree: str | None = None, watcher: Watcher | None = None,
+    jobs: int | None = None, pedigree: str | None = None, shipped: bool = False, watcher: Watcher | None = None,
 ) -> Benched:  # fmt: skip
     """Score what is not yet scored, then write everything anew.
 
@@ -48,6 +49,7 @@ def bench(
         slow_pairs: hard strangers that each of `SLOW` scores.
         jobs: worker processes; None = one a core.
         pedigree: of a family that is still growing.
+        shipped: write this family's entry of the published statistics that begat ships.
 
     Raises:
         InputError: no family, or results of another one.
@@ -68,6 +70,8 @@ def bench(
     plots += _curves(folder, pairs, results, out)
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8", newline="\n")
     (out / "table.md").write_text(markdown(summary), encoding="utf-8", newline="\n")
+    if shipped:
+        ship(family, pairs, results.scores)
     return Benched(summary, line(summary), plots)
 
 

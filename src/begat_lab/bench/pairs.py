@@ -214,7 +214,7 @@ def ladder_of(family: Family, name: str) -> tuple[str, float] | None:
 
 
 def _continued(family: Family, m: Member) -> tuple[str, float] | None:
-    steps, rates = 0, []
+    steps, rates = 0, list[float]()
     while m.kind == "continued" and m.training is not None:
         steps, rates = steps + m.training.steps, [*rates, m.training.rate]
         m = family.by_name[m.parents[0]]

@@ -1,6 +1,7 @@
 """The bench in pictures: SVG, readable on light and on dark ground, the same bytes for the same scores.
 
-Enters: a summary, the scores behind it, curves of two strangers.  Leaves: files in OUT.  Colours are Okabe and Ito's, so that nobody needs to tell red from green.
+Enters: a summary, the scores behind it, curves of two strangers.  Leaves: files in OUT.  Colours are near Okabe and Ito's: nobody needs to tell red from
+green, and strips are named besides.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def draw(family: Family, pairs: list[Pair], scores: Scores, summary: dict[str, A
         ("calibration.svg", lambda f: _calibration(f, summary)),
         ("drift.svg", lambda f: _drift(f, summary)),
         ("hits.svg", lambda f: _hits(f, scores, sets)),
-        ("dispute.svg", lambda f: _dispute(f, "std-correlation", found, (0.9, "0.9"), "correlation of standard deviations over layers (the disputed number)")),
+        ("dispute.svg", lambda f: _dispute(f, found)),
         ("gains.svg", lambda f: _gains(f, found)),
     ) if _page(out / name, make)]  # fmt: skip
     return tuple(done)
@@ -92,8 +93,8 @@ def _strip(ax: Any, name: str, sets: dict[str, F64]) -> None:
     sets = {word: v for word, v in sets.items() if len(v)}
     for y, (word, values) in enumerate(sets.items()):
         q = np.quantile(values, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
-        for low, high, width in ((0, 6, 1), (1, 5, 3.5), (2, 4, 8)):
-            ax.plot([q[low], q[high]], [y, y], color=_COLOURS[word], linewidth=width, solid_capstyle="butt", alpha=0.9)
+        for least, most, width in ((0, 6, 1.0), (1, 5, 3.5), (2, 4, 8.0)):
+            ax.plot([q[least], q[most]], [y, y], color=_COLOURS[word], linewidth=width, solid_capstyle="butt", alpha=0.9)
         ax.plot([q[3]], [y], marker="|", color="white", markersize=7)
     if "strangers" in sets:
         ax.axvline(float(sets["strangers"].max()), color=INK, linewidth=0.7, linestyle=":")
@@ -123,7 +124,8 @@ def _roc(fig: Any, found: dict[str, dict[str, F64]]) -> bool:
                 at = np.unique(np.geomspace(1, len(hard), 60).astype(int)) - 1
                 x = np.concatenate([[least / 2], (at + 1) / len(hard)])
                 levels = np.concatenate([[hard[0]], np.append(hard, -np.inf)[at + 1]])
-                ax.plot(x, 1 - np.searchsorted(values, levels, "right") / len(values), style, color=_COLOURS[word], linewidth=1.3, drawstyle="steps-post")
+                y = 1 - np.searchsorted(values, levels, "right") / len(values)
+                ax.plot(x, y, style, color=_COLOURS[word], linewidth=1.3, drawstyle="steps-post")
         ax.set_xscale("log")
         ax.set_ylim(-0.03, 1.03)
         ax.set_title(name)
@@ -148,11 +150,14 @@ def _calibration(fig: Any, s: dict[str, Any]) -> bool:
     for (name, c), style, colour in zip(lines.items(), styles, (CHILD, STRANGER, HIDDEN, TWIN, INK), strict=False):
         shown = [(a, f) for a, f in zip(c["alphas"], c["found"], strict=True) if a * f["n"] >= 0.05]
         y = [max(f["k"] / f["n"], least) for _, f in shown]
-        ax.plot([a for a, _ in shown], y, style, color=colour, markersize=4, linewidth=1.2, label=name)
+        at = [a for a, _ in shown]
+        ax.plot(at, y, style, color=colour, markersize=4, linewidth=1.2, label=name)
         if name == BEGAT:
-            ax.fill_between([a for a, _ in shown], [max(f["low"], least) for _, f in shown], [f["high"] for _, f in shown], color=colour, alpha=0.15, linewidth=0)
+            low, high = [max(f["low"], least) for _, f in shown], [f["high"] for _, f in shown]
+            ax.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
     ax.plot([1e-4, 1], [1e-4, 1], color=INK, linewidth=0.8, label="what a p promises at most")
-    ax.set(xscale="log", yscale="log", xlabel="α", ylabel="share of strangers with p ≤ α (lowest: none)", xlim=(max(1e-4, least / 30), 1), ylim=(least * 0.8, 1.2))
+    ax.set(xscale="log", yscale="log", xlabel="α", ylabel="share of strangers with p ≤ α (lowest: none)")
+    ax.set(xlim=(max(1e-4, least / 30), 1), ylim=(least * 0.8, 1.2))
     ax.legend(fontsize=8)
     return True
 
@@ -184,7 +189,7 @@ def _drift(fig: Any, s: dict[str, Any]) -> bool:
 
 
 def _hits(fig: Any, scores: Scores, sets: dict[str, list[Pair]]) -> bool:
-    """begat's picture: sampled units that sit at their own index, over what chance explains."""
+    """Begat's picture: sampled units that sit at their own index, over what chance explains."""
     fig.set_size_inches(7, 2.4)
     ax, any_there = fig.subplots(), False
     bins = np.geomspace(0.05, 1000, 80)
@@ -193,7 +198,8 @@ def _hits(fig: Any, scores: Scores, sets: dict[str, list[Pair]]) -> bool:
         if some:
             any_there = True
             ratio = np.clip([e["hits"] / e["expected"] for e in some], bins[0], bins[-1])
-            ax.hist(ratio, bins=bins, color=_COLOURS[word], alpha=0.85, weights=np.full(len(some), 1 / len(some)), label=f"{len(some):,} {say}")
+            shares = np.full(len(some), 1 / len(some))
+            ax.hist(ratio, bins=bins, color=_COLOURS[word], alpha=0.85, weights=shares, label=f"{len(some):,} {say}")
     ax.axvline(1, color=INK, linewidth=0.8, linestyle=":")
     ax.set(xscale="log", xlabel="units at their own index ÷ what chance explains (dotted: exactly chance)", ylabel="share of pairs", yticks=[])
     if any_there:
@@ -201,19 +207,19 @@ def _hits(fig: Any, scores: Scores, sets: dict[str, list[Pair]]) -> bool:
     return any_there
 
 
-def _dispute(fig: Any, name: str, found: dict[str, dict[str, F64]], mark: tuple[float, str], label: str) -> bool:
-    """What independent models score on a disputed statistic, and what children do."""
-    sets = found.get(name)
+def _dispute(fig: Any, found: dict[str, dict[str, F64]], mark: float = 0.9) -> bool:
+    """What independent models score on the statistic of the Pangu dispute, and what children do."""
+    sets = found.get("std-correlation")
     if not sets or not len(sets["strangers"]):
         return False
     fig.set_size_inches(7, 2.6)
     ax = fig.subplots()
     _histogram(ax, sets, min(0.0, float(sets["strangers"].min())), 1.0, 60)
-    ax.axvline(mark[0], color=INK, linewidth=1)
-    ax.text(mark[0], ax.get_ylim()[1], f" {mark[1]}", va="top", fontsize=8)
-    above = float((sets["strangers"] >= mark[0]).mean())
-    ax.set_title(f"{100 * above:.1f} % of {len(sets['strangers']):,} independent pairs reach {mark[1]}")
-    ax.set_xlabel(label)
+    ax.axvline(mark, color=INK, linewidth=1)
+    ax.text(mark, ax.get_ylim()[1], f" {mark:g}", va="top", fontsize=8)
+    above = float((sets["strangers"] >= mark).mean())
+    ax.set_title(f"{100 * above:.1f} % of {len(sets['strangers']):,} independent pairs reach {mark:g}")
+    ax.set_xlabel("correlation of standard deviations over layers (the disputed number)")
     ax.legend(loc="upper left")
     return True
 
@@ -240,7 +246,9 @@ def _histogram(ax: Any, sets: dict[str, F64], low: float, high: float, bins: int
     for word, say in (("strangers", "independent pairs"), ("children", "parent and child")):
         v = sets[word]
         if len(v):
-            ax.hist(np.clip(v, low, high), bins=np.linspace(low, high, bins + 1), color=_COLOURS[word], alpha=0.8, weights=np.full(len(v), 1 / len(v)), label=f"{len(v):,} {say}" if word == "strangers" else f"{len(v):,} pairs of {say}")
+            label = f"{len(v):,} {say}" if word == "strangers" else f"{len(v):,} pairs of {say}"
+            edges, shares = np.linspace(low, high, bins + 1), np.full(len(v), 1 / len(v))
+            ax.hist(np.clip(v, low, high), bins=edges, color=_COLOURS[word], alpha=0.8, weights=shares, label=label)
     ax.set_yticks([])
     ax.set_ylabel("share of pairs")
 

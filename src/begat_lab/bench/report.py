@@ -70,7 +70,7 @@ def _rows(s: dict[str, Any]) -> str:
     names = list(s["methods"])
     labels = dict.fromkeys(label for m in s["methods"].values() for label in m["rows"])
     head = ["## By kind of descent and disguise", "",
-            "Children found against their parents with no false alarm on the hard strangers, of those with a score; – : no score for any pair of the kind.", "",
+            "Children found against their parents with no false alarm on the hard strangers, of those with a score; – : no pair of the kind has one.", "",
             "| kind | pairs | " + " | ".join(f"`{n}`" for n in names) + " |", "|---|---|" + "---|" * len(names)]  # fmt: skip
     rows = []
     for label in labels:
@@ -93,11 +93,14 @@ def _others(s: dict[str, Any]) -> str:
 
 
 def _alarms(s: dict[str, Any]) -> str:
-    head = ["## begat's false alarms", "", "| independent pairs | number | exact test ran | p ≤ 10^-6 | verdict \"not independent\" | 95 % at most |", "|---|---|---|---|---|---|"]
+    head = ["## begat's false alarms", "",
+            "| independent pairs | number | exact test ran | p ≤ 10^-6 | verdict \"not independent\" | 95 % at most |",
+            "|---|---|---|---|---|---|"]  # fmt: skip
     rows = []
     for group, a in s["begat"]["alarms"].items():
         if a["pairs"]:
-            rows.append(f"| {_GROUP_WORDS[group]} | {a['pairs']:,} | {a['tested']:,} | {a['p <= 1e-6']['k']} | {a['verdicts']['k']} | {_percent(a['verdicts']['high'])} |")
+            cells = [_GROUP_WORDS[group], f"{a['pairs']:,}", f"{a['tested']:,}", f"{a['p <= 1e-6']['k']}", f"{a['verdicts']['k']}"]
+            rows.append("| " + " | ".join([*cells, _percent(a["verdicts"]["high"])]) + " |")
     which = [w for a in s["begat"]["alarms"].values() for w in a["which"]]
     return "\n".join(head + rows + (["", "False alarms: " + "; ".join(which) + "."] if which else []))
 
@@ -114,7 +117,8 @@ def _null(s: dict[str, Any]) -> str:
         c = m["calibration"]
         if c:
             worst = min(c["exceeded"], default=None)
-            others.append(f"`{name}` " + (f"exceeds its α from {max(c['exceeded']):.2g} down to {worst:.2g}" if worst else "keeps within every α"))
+            said = f"exceeds its α from {max(c['exceeded']):.2g} down to {worst:.2g}" if worst else "keeps within every α"
+            others.append(f"`{name}` {said}")
     return "\n".join([
         "## Are begat's p bounds honest?", "",
         f"On {n['pairs']:,} hard strangers: mean hits {n['hits']:.1f} of {n['sampled']:.0f} sampled units, where chance explains at most {n['expected']:.1f}; "
@@ -132,7 +136,8 @@ def _drift(s: dict[str, Any]) -> str:
             f"never failed (as far as {ladder['rungs'][-1]['x']:g})"
         out += ["", f"**{ladder['ladder']}**: {end}.", "", "| | found | units at their index | log10 e | verdicts |", "|---|---|---|---|---|"]
         for r in ladder["rungs"]:
-            out.append(f"| {r['x']:g} | {r['detected']['k']} of {r['detected']['n']} | {_span(r['hits'], percent=True)} | {_span(r['log10_e'])} | {_counts(r['verdicts'])} |")
+            cells = [f"{r['x']:g}", f"{r['detected']['k']} of {r['detected']['n']}", _span(r["hits"], percent=True), _span(r["log10_e"])]
+            out.append("| " + " | ".join([*cells, _counts(r["verdicts"])]) + " |")
     return "\n".join(out) if s["begat"]["drift"] else ""
 
 
@@ -140,7 +145,7 @@ def _twins(s: dict[str, Any]) -> str:
     t = s["begat"]["twins"]
     if not t["pairs"]:
         return ""
-    rows = [f"| {word} | {_span(t[key]['share'], digits=2)} | {_span(t[key]['gains'], digits=2)} |" for word, key in (("twins", "twins"), ("children", "children"))]
+    rows = [f"| {word} | {_span(t[word]['share'], digits=2)} | {_span(t[word]['gains'], digits=2)} |" for word in ("twins", "children")]
     return "\n".join([
         "## Twins", "",
         f"{t['pairs']} pairs of twins: {_counts(t['labels'])}; called derived: {t['called derived']['k']}. "
@@ -152,11 +157,12 @@ def _twins(s: dict[str, Any]) -> str:
 
 
 def _verdicts(s: dict[str, Any]) -> str:
-    head = ["## begat's verdicts", "", "| group | kind | against | pairs | not independent | log10 e: least, median, most | verdicts |", "|---|---|---|---|---|---|---|"]
-    rows = [
-        f"| {r['group']} | {r['label']} | {r['step']} | {r['detected']['n']} | {r['detected']['k']} | {_span(r['log10_e'])} | {_counts(r['verdicts'])} |"
-        for r in s["begat"]["rows"]
-    ]
+    head = ["## begat's verdicts", "",
+            "| group | kind | against | pairs | not independent | log10 e: least, median, most | verdicts |", "|---|---|---|---|---|---|---|"]  # fmt: skip
+    rows = []
+    for r in s["begat"]["rows"]:
+        cells = [r["group"], r["label"], r["step"], str(r["detected"]["n"]), str(r["detected"]["k"]), _span(r["log10_e"]), _counts(r["verdicts"])]
+        rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(head + rows)
 
 
@@ -166,15 +172,19 @@ def _disputed(s: dict[str, Any]) -> str:
     rows = []
     for name, d in s["disputed"].items():
         for t, at in d["at least"].items():
-            q = d["quantiles"]
-            rows.append(f"| `{name}` | {d['strangers']:,} | {q.get('0', 0):.3f}, {q.get('0.5', 0):.3f}, {q.get('1', 0):.3f} | {t} | {_plain_share(at['strangers'])} | {_plain_share(at['children'])} |")
-    return "\n".join(["## The disputed statistics", "", "| statistic | independent pairs | least, median, most | at least | independent pairs | children |", "|---|---|---|---|---|---|", *rows])
+            span = ", ".join(f"{d['quantiles'][q]:.3f}" for q in ("0", "0.5", "1")) if d["strangers"] else "–"
+            cells = [f"`{name}`", f"{d['strangers']:,}", span, t, _plain_share(at["strangers"]), _plain_share(at["children"])]
+            rows.append("| " + " | ".join(cells) + " |")
+    head = ["## The disputed statistics", "",
+            "| statistic | independent pairs | their least, median, most | at least | independent pairs | children |", "|---|---|---|---|---|---|"]  # fmt: skip
+    return "\n".join(head + rows)
 
 
 def _notes() -> str:
     return (
-        "Intervals of shares are Clopper and Pearson's at 95 % and treat pairs as independent, although they share models; intervals of AUC are from 200 bootstrap "
-        "draws of models and of families of descent. \"n/a\": too few strangers were scored to resolve that rate. Pairs without a score are left out of AUC and detection."
+        "Intervals of shares are Clopper and Pearson's at 95 % and treat pairs as independent, although they share models; intervals of AUC are from 200\n"
+        "bootstrap draws of models and of families of descent. \"n/a\": too few strangers were scored to resolve that rate. Pairs without a score are left\n"
+        "out of AUC and detection; the column \"no score\" counts them. Seconds and bytes: median over pairs of freshly opened models, one thread."
     )
 
 
@@ -213,8 +223,8 @@ def _size(n: float) -> str:
 def _span(v: dict[str, float] | None, percent: bool = False, digits: int = 1) -> str:
     if v is None:
         return "–"
-    show = (lambda x: _percent(x)) if percent else (lambda x: f"{x:.{digits}f}")
-    return show(v["min"]) if v["n"] == 1 else ", ".join(show(v[k]) for k in ("min", "median", "max"))
+    said = [_percent(v[k]) if percent else f"{v[k]:.{digits}f}" for k in ("min", "median", "max")]
+    return said[0] if v["n"] == 1 else ", ".join(said)
 
 
 def _counts(c: dict[str, int]) -> str:

@@ -249,7 +249,8 @@ def _cost_task(task: tuple[str, str, str]) -> tuple[None, Entry]:
         nbytes = sum(m.canonical.checkpoint.reader.bytes_read for m in (x, y))
         if METHODS[name].needs == "forward":
             nbytes += sum(m.canonical.checkpoint.nbytes for m in (x, y))
-        x.close(), y.close()
+        x.close()
+        y.close()
     return None, {"cost": name, "a": a, "b": b, "seconds": round(time.perf_counter() - began, 4), "bytes": nbytes}
 
 

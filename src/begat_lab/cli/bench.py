@@ -11,7 +11,8 @@ from typing import Any, Self
 import click
 
 from begat import InputError
-from begat_lab.bench.bench import FILES, bench as run
+from begat_lab.bench.bench import FILES
+from begat_lab.bench.bench import bench as run
 from begat_lab.bench.run import Watcher, method_names
 from begat_lab.cli.grow import grow_family
 from begat_lab.pedigree import read_pedigree, shipped
@@ -27,10 +28,11 @@ from begat_lab.pedigree import read_pedigree, shipped
               help="Hard strangers that each slow method scores, always the same ones.")  # fmt: skip
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Pairs to score at a time (default: one a core). Changes no score.")
 @click.option("--pedigree", help="Pedigree of a family that is still growing: its finished members are scored.")
+@click.option("--ship", is_flag=True, help="Also write what begat ships of it: src/begat/stats/data/published.json of this checkout.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def bench(
     family: str, out: Path | None, methods: str | None, again: str | None, quick: bool, slow_pairs: int, jobs: int | None,
-    pedigree: str | None, as_json: bool,
+    pedigree: str | None, ship: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure begat and the published methods on every pair of a family of known ancestry.
 
@@ -47,7 +49,7 @@ def bench(
     out = out or Path("bench") / folder.resolve().name
     with _Lines() if not sys.stderr.isatty() else _Bar() as watcher:
         found = run(folder, out, methods=_names(methods), again=_names(again) or [], quick=quick, slow_pairs=slow_pairs, jobs=jobs,
-                    pedigree=pedigree, watcher=watcher)  # fmt: skip
+                    pedigree=pedigree, shipped=ship, watcher=watcher)  # fmt: skip
     click.echo(json.dumps(found.summary, indent=1) if as_json else f"{found.line}\n{out}: {', '.join(FILES)}")
 
 
