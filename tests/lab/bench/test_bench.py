@@ -20,6 +20,7 @@ from begat_lab.bench import run
 from begat_lab.bench.bench import bench
 from begat_lab.bench.pairs import choose_pairs, open_family
 from begat_lab.bench.run import RAW, Results, plan
+from begat_lab.bench.ship import ship
 from begat_lab.bench.summary import summarise
 from begat_lab.cli.main import cli
 from begat_lab.grow import grow
@@ -149,6 +150,23 @@ def test_slow_methods_score_the_same_sample_of_strangers(family: Path, tmp_path:
     assert slow >= {(p.a, p.b) for p in pairs if p.group != "hard"}
     results.add({"a": tasks[0].a, "b": tasks[0].b, "scores": {"awm": {"value": 1.0}}})
     assert (tasks[0].a, tasks[0].b) not in {(t.a, t.b) for t in plan(pairs, ["awm"], results, {})}
+
+
+def test_what_ships_is_what_was_measured(benched: tuple[Path, dict[str, Any]], family: Path, tmp_path: Path) -> None:
+    out, _ = benched
+    pedigree, finished = open_family(family)
+    pairs = choose_pairs(pedigree, finished)
+    there = {"family": "another", "layers": 1, "pedigree_sha256": "", "versions": {}, "statistics": {}}
+    (tmp_path / "p.json").write_text(json.dumps({"about": "", "families": [there, {**there, "family": "tiny"}]}))
+    ship(pedigree, pairs, _reopen(out).scores, tmp_path / "p.json")
+    families = json.loads((tmp_path / "p.json").read_text())["families"]
+    assert [f["family"] for f in families] == ["another", "tiny"]
+    assert families[0] == there
+    found = families[1]["statistics"]["std-correlation"]
+    values = [scores(out / RAW)[p.a, p.b, "std-correlation"]["value"] for p in pairs if p.group == "hard"]
+    assert (families[1]["layers"], found["pairs"]) == (3, 6)
+    assert (found["percentiles"][0], found["percentiles"][100]) == pytest.approx((min(values), max(values)), abs=1e-4)
+    assert found["at_least"]["0.9"] == sum(v >= 0.9 for v in values)
 
 
 def test_an_unknown_folder_and_an_unfinished_family_are_one_line(tmp_path: Path) -> None:
