@@ -43,7 +43,8 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Auc:
-    """Probability that a related pair scores above an unrelated one, ties counted half; None without pairs. low, high: bootstrap, 95 %."""
+    """Probability that a related pair scores above an unrelated one, ties counted half; None without pairs. low, high: bootstrap, 95 %;
+    None where none was made."""
 
     value: float | None
     low: float | None
@@ -93,7 +94,9 @@ def auc_interval(
         w_N, w_P = (models[models_N2[:, 0]] * models[models_N2[:, 1]]).astype(float), families[families_P].astype(float)
         if w_N.sum() and w_P.sum():
             found.append(auc(unrelated_N, related_P, w_N, w_P))
-    low, high = np.quantile(found, [0.025, 0.975]) if found else (value, value)
+    if not found:
+        return Auc(value, None, None)
+    low, high = np.quantile(found, [0.025, 0.975])
     return Auc(value, float(low), float(high))
 
 

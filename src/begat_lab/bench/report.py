@@ -191,7 +191,7 @@ def _notes() -> str:
 def _auc(a: dict[str, Any], short: bool = False) -> str:
     if a["value"] is None:
         return "–"
-    return f"{a['value']:.3f}" if short else f"{a['value']:.3f} ({a['low']:.3f}–{a['high']:.3f})"
+    return f"{a['value']:.3f}" if short or a["low"] is None else f"{a['value']:.3f} ({a['low']:.3f}–{a['high']:.3f})"
 
 
 def _rate(r: dict[str, Any]) -> str:

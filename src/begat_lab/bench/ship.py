@@ -38,7 +38,8 @@ def entry(family: Family, pairs: list[Pair], scores: Scores) -> dict[str, Any]:
                 "percentiles": [float(f"{v:.5g}") for v in np.quantile(values, np.linspace(0, 1, 101))],
                 "at_least": {f"{t:g}": int((values >= t).sum()) for t in DISPUTED[name]},
             }
-    layers = family.by_name[hard_strangers(family)[0]].shape.num_hidden_layers
+    shape = family.by_name[hard_strangers(family)[0]].shape
+    layers = next(getattr(shape, name) for name in ("num_hidden_layers", "n_layer") if hasattr(shape, name))
     return {"family": family.name, "layers": layers, "pedigree_sha256": pedigree_digest(family), "versions": {"begat": begat.__version__},
             "statistics": statistics}  # fmt: skip
 

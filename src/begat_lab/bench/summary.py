@@ -27,6 +27,7 @@ from begat_lab.methods import METHODS
 from begat_lab.pedigree import Family
 
 FALSE_ALARMS = (0.0, 0.001, 0.01)
+_REPLICATES = 200  # of the bootstrap
 #: thresholds that were used, or said, in a dispute
 DISPUTED = {"std-correlation": (0.7, 0.9, 0.927), "gain-cosine": (0.9, 0.989), "gain-cosine-centred": (0.1,)}
 
@@ -89,10 +90,10 @@ def _method(name: str, family: Family, pairs: list[Pair], results: Results, rng:
     kin = Kinship(family)
     founders = {m.name: i for i, m in enumerate(family.members)}
 
-    def against_hard(some: list[Pair]) -> dict[str, Any]:
+    def against_hard(some: list[Pair], replicates: int = 0) -> dict[str, Any]:
         values_P, scored, reasons = relatedness(name, scores, some)
         families_P = np.array([min(founders[s] for s in kin.sources(p.b)) for p in scored], dtype=np.int64)
-        area = auc_interval(hard_N, models_N2, values_P, families_P, rng) if some else Auc(None, None, None)
+        area = auc_interval(hard_N, models_N2, values_P, families_P, rng, replicates) if some else Auc(None, None, None)
         return {
             "scored": len(scored), "without": dict(reasons.most_common(4)), "not scored": sum(reasons.values()), "auc": asdict(area),
             "rates": [asdict(detection(hard_N, values_P, f)) for f in FALSE_ALARMS],
@@ -109,8 +110,8 @@ def _method(name: str, family: Family, pairs: list[Pair], results: Results, rng:
         **about,
         "strangers": {"scored": len(hard_N), "not scored": sum(hard_reasons.values()), "without": dict(hard_reasons.most_common(4)),
                       "quantiles": quantiles(hard_N)},
-        "plain": against_hard(plain),
-        "disguised": against_hard(hidden),
+        "plain": against_hard(plain, _REPLICATES),
+        "disguised": against_hard(hidden, _REPLICATES),
         "rows": {label: against_hard([p for p in descended if p.label == label]) for label in dict.fromkeys(p.label for p in descended)},
         "groups": {g: _other(hard_N, relatedness(name, scores, some)[0]) for g, some in others.items()},
         "calibration": _calibration(name, hard_N),
