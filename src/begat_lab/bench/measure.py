@@ -43,8 +43,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Auc:
-    """Probability that a related pair scores above an unrelated one, ties counted half; None without pairs. low, high: bootstrap, 95 %;
-    None where none was made."""
+    """Probability that a related pair scores above an unrelated one, ties counted half; None without pairs.
+
+    low, high: bootstrap, 95 %; None where none was made.
+    """
 
     value: float | None
     low: float | None
