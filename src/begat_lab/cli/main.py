@@ -16,6 +16,7 @@ from begat import InputError
 _COMMANDS = {
     "grow": "begat_lab.cli.grow",
     "kinds": "begat_lab.cli.kinds",
+    "bench": "begat_lab.cli.bench",
     "bank": "begat_lab.cli.bank",
     "generate": "begat_lab.cli.generate",
     "bench-moe": "begat_lab.cli.bench_moe",

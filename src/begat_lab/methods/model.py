@@ -6,9 +6,10 @@ API; forward passes through `begat_lab.models` (`trace.py`), loaded only when a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from begat_lab.methods.trace import Trace, run_trace
 
 # Shape suffixes: W_OD is a matrix [O, D].
 #   L layers    D residual width    V tokens    S shared tokens    N probe sentences    T positions    O any output axis
+T = TypeVar("T")
 ATTENTION = ("attn.q.weight", "attn.k.weight", "attn.v.weight", "attn.o.weight")
 
 
@@ -39,6 +41,7 @@ class Model:
         self.canonical = canonical
         self.path: Path = canonical.checkpoint.path
         self.probe_NT = probe_NT
+        self._once: dict[str, Any] = {}
 
     @cached_property
     def layers(self) -> int:
@@ -139,6 +142,13 @@ class Model:
     def _trace(self) -> Trace | str:
         assert self.probe_NT is not None
         return run_trace(self.path, self.probe_NT)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """An intermediate result of a method that this model alone decides: made when first asked for, then kept."""
+        if name not in self._once:
+            self._once[name] = make()
+        out: T = self._once[name]
+        return out
 
     def close(self) -> None:
         """Close the files."""
