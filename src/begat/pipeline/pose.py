@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from begat.canon.config import gain_offset
-from begat.canon.model import Canonical
+from begat.canon.model import Canonical, Geometry
 from begat.canon.roles import ROLES
 from begat.pipeline.sampling import check_finite, take
 from begat.signals.axes import View
@@ -48,8 +48,16 @@ class Pose:
     real: Mapping[TensorKey, TensorKey]
 
 
-def pose(model: Canonical, rename: Callable[[TensorKey], TensorKey | None], width: int | None = None) -> Pose:
-    """Pose a model: `rename` gives a key's name in the pose, None to leave it out; `width` is what its residual stream is called."""
+def pose(
+    model: Canonical, rename: Callable[[TensorKey], TensorKey | None], width: int | None = None, called: Mapping[str, str] | None = None
+) -> Pose:
+    """Pose a model.
+
+    Args:
+        rename: gives a key's name in the pose, None to leave it out.
+        width: what its residual stream is called.
+        called: axis of the pose → the model's axis that it is: where that is a symmetry, it is one.
+    """
     real: dict[TensorKey, TensorKey] = {}
     tensors = {}
     for key, t in model.tensors.items():
@@ -63,7 +71,14 @@ def pose(model: Canonical, rename: Callable[[TensorKey], TensorKey | None], widt
     geometry = model.geometry
     if width:
         geometry = {tower: replace(g, width=width) for tower, g in geometry.items()}
+    if called:
+        geometry = {tower: _called(g, called) for tower, g in geometry.items()}
     return Pose(model, replace(model, tensors=dict(sorted(tensors.items())), geometry=geometry), real)
+
+
+def _called(geometry: Geometry, called: Mapping[str, str]) -> Geometry:
+    more = {new: geometry.symmetric[old] for new, old in called.items() if old in geometry.symmetric}
+    return replace(geometry, symmetric={**geometry.symmetric, **more})
 
 
 class Features:

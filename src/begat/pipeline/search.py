@@ -131,7 +131,7 @@ def _poses(x: Canonical, y: Canonical, shift: int, frame: Frame, seed: int) -> I
         experts = sorted({k.expert for k in y.tensors if k.expert >= 0})
         chosen = generator(seed, "search experts").permutation(len(experts))[:EXPERTS]
         for kind, expert in [("shared", -1), *[("expert", experts[i]) for i in sorted(chosen)]]:
-            yield pose(x, _mlp_as(shifted, kind, expert), width), expert
+            yield pose(x, _mlp_as(shifted, kind, expert), width, {"expert-units": "mlp-units"}), expert
 
 
 def _mlp_as(shifted: Rename, kind: str, expert: int) -> Rename:
