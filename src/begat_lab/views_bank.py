@@ -10,13 +10,16 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import combinations
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import begat
+from begat.canon.model import Canonical
 from begat.canon.resolve import resolve
 from begat.pipeline.routes import Context
 from begat.pipeline.sampling import seed_of
@@ -40,22 +43,28 @@ def hard_strangers(family: Family) -> list[Member]:
     return max(groups.values(), key=len, default=[])
 
 
-def measure_views(folder: Path, tell: Callable[[int, int], None] = lambda done, of: None) -> dict[str, Any]:
+def measure_views(
+    folder: Path, tell: Callable[[int, int], None] = lambda done, of: None, *, family: Family | None = None, jobs: int = 1
+) -> dict[str, Any]:
     """Shares over all pairs of hard strangers of a family.
 
+    Args:
+        tell: told how many pairs are done, of how many.
+        family: its pedigree where it is still growing: the finished members are measured.
+        jobs: processes; changes no number.
+
     Raises:
-        InputError: the folder is no finished family.
+        InputError: the folder is no finished family, and no pedigree was given.
     """
-    family = open_family(folder)
-    names = [m.name for m in hard_strangers(family) if read_truth(folder / m.name)]
-    models = {name: resolve(begat.open_checkpoint(folder / name)) for name in names}
+    family = family or open_family(folder)
+    names = [m.name for m in hard_strangers(family) if (folder / m.name).is_dir() and read_truth(folder / m.name)]
     pairs = list(combinations(names, 2))
     shares: Counter[float] = Counter()
-    for done, (x, y) in enumerate(pairs, 1):
-        share = largest_share(Context(models[x], models[y], seed_of(models[x], models[y], "")))
-        if share is not None:
-            shares[round(share, 6)] += 1
-        tell(done, len(pairs))
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start, initargs=(folder,)) as pool:
+        for done, share in enumerate(pool.map(_share, pairs, chunksize=8), 1):
+            if share is not None:
+                shares[round(share, 6)] += 1
+            tell(done, len(pairs))
     return {
         "about": "share of sampled MLP units whose gate, up and down weights name one partner, between independent models: the best layer of A for "
         "each layer of B",
@@ -65,6 +74,22 @@ def measure_views(folder: Path, tell: Callable[[int, int], None] = lambda done, 
         "versions": {"begat": begat.__version__, "torch": torch.__version__},
         "shares": sorted(shares.items()),
     }
+
+
+_worker: dict[str, Any] = {}  # of one process of the pool: the family's folder, and the models it has opened
+
+
+def _start(folder: Path) -> None:
+    _worker.update(folder=folder, models={})
+
+
+def _share(pair: tuple[str, str]) -> float | None:
+    models: dict[str, Canonical] = _worker["models"]
+    for name in pair:
+        if name not in models:
+            models[name] = resolve(begat.open_checkpoint(_worker["folder"] / name))
+    a, b = (models[name] for name in pair)
+    return largest_share(Context(a, b, seed_of(a, b, "")))
 
 
 def views_text(bank: dict[str, Any]) -> str:
