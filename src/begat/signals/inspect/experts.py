@@ -95,7 +95,7 @@ def _layer_items(sites: list[Site], pairs: list[PairTest]) -> list[Item]:
         }  # fmt: skip
         routed = [experts[i] for i in group if experts[i] >= 0]
         shared = "shared expert and " if len(routed) < len(group) else ""
-        out.append(Item(where, f"{shared}experts {runs(routed)} of {len(experts)} share one order of units", numbers))
+        out.append(Item(where, f"{shared}experts {runs(routed)} share one order of units", numbers))
     once = members(groups(len(experts), [(at[x.i], at[x.j]) for x in pairs if x.stored_once]))
     out += [Item(where, f"experts {runs([experts[i] for i in g])} are stored once: layout, not evidence", {"stored_once": len(g)}) for g in once]  # fmt: skip
     return out
