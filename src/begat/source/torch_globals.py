@@ -18,8 +18,8 @@ TORCH_DTYPES: dict[str, tuple[str | None, int]] = {
     "int16": ("I16", 2), "short": ("I16", 2), "int8": ("I8", 1), "uint8": ("U8", 1), "uint16": ("U16", 2), "uint32": ("U32", 4),
     "uint64": ("U64", 8), "bool": ("BOOL", 1), "float8_e4m3fn": ("F8_E4M3", 1), "float8_e5m2": ("F8_E5M2", 1),
     "float8_e4m3fnuz": ("F8_E4M3FNUZ", 1), "float8_e5m2fnuz": ("F8_E5M2FNUZ", 1), "float8_e8m0fnu": ("F8_E8M0", 1),
-    "qint8": (None, 1), "quint8": (None, 1), "qint32": (None, 4),
-    "complex32": (None, 4), "complex64": (None, 8), "complex128": (None, 16), "cfloat": (None, 8), "cdouble": (None, 16),
+    "qint8": (None, 1), "quint8": (None, 1), "qint32": (None, 4), "complex32": (None, 4), "complex64": (None, 8),
+    "complex128": (None, 16), "cfloat": (None, 8), "cdouble": (None, 16),
 }  # fmt: skip
 
 #: storage class → torch dtype; the untyped ones count bytes
