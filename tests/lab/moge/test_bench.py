@@ -36,9 +36,9 @@ def test_contenders_are_of_equal_size(size):
 
 def test_adversarial_routers_are_the_worst_there_is():
     chance = torch.Generator().manual_seed(1)
-    for experts, picks, ranks in ((64, 8, 8), (64, 8, 2), (16, 4, 4)):
-        ids = route(logits("adversarial", 50, experts, chance), Grouping(experts, 1, picks)).expert_ids_TK
-        assert rows_per_part(ids, experts, ranks).tolist() == [50 * picks] + [0] * (ranks - 1)
+    for count, picks, ranks in ((64, 8, 8), (64, 8, 2), (16, 4, 4)):
+        ids = route(logits("adversarial", 50, count, chance), Grouping(count, 1, picks)).expert_ids_TK
+        assert rows_per_part(ids, count, ranks).tolist() == [50 * picks] + [0] * (ranks - 1)
     layer = MoGE(32, 4, Grouping(16, 1, 2)).double()
     for router in ROUTERS:
         aim(layer, router)
