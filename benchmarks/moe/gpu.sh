@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that one accelerator machine can say about MoGE, in one run of about five minutes: the model's tests there, then the bench.
+# Everything that one accelerator machine can say about MoGE, in one run of up to a quarter of an hour: the model's tests there, then the bench.
 #
 #   bash benchmarks/moe/gpu.sh FOLDER
 #
@@ -12,11 +12,11 @@ cd "$(dirname "$0")/../.."
 mkdir -p "$out"
 export PYTHONPATH=src PYTHONUNBUFFERED=1
 python=${PYTHON:-python3} device=${DEVICE:-cuda} size=${SIZE:-published}
-bench() { timeout "${limit:-200}" "$python" -c 'from begat_lab.cli import main; main()' bench-moe "$@"; }
+bench() { timeout "${limit:-400}" "$python" -c 'from begat_lab.cli import main; main()' bench-moe "$@"; }
 
 training=(--size small --parts quality --seeds 8 --steps 800)
 [[ $size == published ]] || training=(--size "$size" --parts quality)
-limit=280 bench "${training[@]}" -o "$out/quality" >"$out/quality.log" 2>&1 &
+limit=400 bench "${training[@]}" -o "$out/quality" >"$out/quality.log" 2>&1 &
 quality=$!
 BEGAT_LAB_DEVICE=$device timeout 150 "$python" -m pytest -q -p no:cacheprovider tests/lab/moge/test_device.py 2>&1 | tee "$out/tests.txt"
 tests=$?

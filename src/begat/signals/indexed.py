@@ -28,6 +28,8 @@ _CLIP = 3.0
 _PERIODS = (2, 3, 4, 8, 16, 32, 64, 128)
 #: columns that are looked at closely, to bound the time
 _COLUMNS = 512
+#: units that are looked at, evenly spread over the sampled ones: likeness takes their square
+_UNITS = 128
 
 
 def index_scores(blocks: Sequence[F32], units: I64, places: I64) -> F64:
@@ -38,6 +40,9 @@ def index_scores(blocks: Sequence[F32], units: I64, places: I64) -> F64:
         units: their indices [m].
         places: indices of the columns of views whose columns were sampled (as many as these), else of no use.
     """
+    if len(units) > _UNITS:
+        some = np.linspace(0, len(units) - 1, _UNITS).astype(np.int64)
+        blocks, units = [b[some] for b in blocks], units[some]
     thin = [b for b in blocks if b.shape[1] == 1]
     wide = [b for b in blocks if b.shape[1] > 1] + ([np.concatenate(thin, axis=1)] if len(thin) > 1 else [])
     if len(units) < LEAST or not wide:

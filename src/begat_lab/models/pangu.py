@@ -235,6 +235,7 @@ class PanguLM(Generates, nn.Module):  # type: ignore[misc]
         cache: KVCache | None = None,
         output_hidden_states: bool = False,
         last_only: bool = False,
+        only_B: Tensor | None = None,
     ) -> Output:
         """Logits of the next token at every position.
 
@@ -245,6 +246,7 @@ class PanguLM(Generates, nn.Module):  # type: ignore[misc]
             cache: what earlier calls left; this call's keys and values are added to it.
             output_hidden_states: leave the residual stream before, between and after the layers.
             last_only: logits of the last column only, [B, 1, V].
+            only_B: logits of one column of each row only, [B, 1, V].
         """
         past = 0 if cache is None else cache.length
         position_BT = _positions(input_ids, attention_mask, past) if position_ids is None else position_ids
@@ -262,7 +264,10 @@ class PanguLM(Generates, nn.Module):  # type: ignore[misc]
             routings += [] if routing is None else [routing]
         if cache is not None:
             cache.length += input_ids.shape[1]
-        logits_BTV = self.head(self.model.norm(x_BTD[:, -1:] if last_only else x_BTD))
+        if last_only or only_B is not None:  # the head is the widest product by far
+            rows_B = torch.arange(len(x_BTD), device=x_BTD.device)
+            x_BTD = x_BTD[:, -1:] if only_B is None else x_BTD[rows_B, only_B][:, None]
+        logits_BTV = self.head(self.model.norm(x_BTD))
         return Output(logits_BTV, tuple(hidden) if output_hidden_states else None, tuple(routings) or None, cache)
 
     def head(self, x_BTD: Tensor) -> Tensor:

@@ -95,11 +95,12 @@ class Generates:
             raise InputError("max_new_tokens", expected="at least 0", found=max_new_tokens)
         B, T = input_ids.shape
         weight = model.model.embed_tokens.weight
+        padded = not bool(mask_BS.all())  # without padding no mask is needed, and attention has faster kernels for none
         cache = KVCache(model.config, B, T + max_new_tokens, weight.dtype, weight.device) if use_cache else None
         whole_BS, ids_BT, done_B = input_ids, input_ids, torch.zeros(B, dtype=torch.bool, device=input_ids.device)
         for _ in range(max_new_tokens):
             with torch.no_grad():
-                logits_BV = _at_last_real(model, ids_BT, mask_BS, cache)
+                logits_BV = _at_last_real(model, ids_BT, mask_BS if padded else None, cache)
                 new_B = choose(logits_BV, temperature if do_sample else 0.0, top_p, generator)
             new_B = torch.where(done_B, pad, new_B)
             yield new_B
@@ -125,15 +126,13 @@ def _checked_prompt(ids_BT: Tensor, mask_BT: Tensor | None, vocab_size: int) -> 
     return mask_BT
 
 
-def _at_last_real(model: Any, ids_BT: Tensor, mask_BS: Tensor, cache: KVCache | None) -> Tensor:
+def _at_last_real(model: Any, ids_BT: Tensor, mask_BS: Tensor | None, cache: KVCache | None) -> Tensor:
     """Logits behind each row's last real token; it is the last column except in a prompt padded on the right."""
     T = ids_BT.shape[1]
-    now_BT = mask_BS[:, -T:]
-    if bool(now_BT[:, -1].all()):
+    if mask_BS is None or T == 1:
         return model(ids_BT, mask_BS, cache=cache, last_only=True).logits[:, 0]
-    last_B = T - 1 - now_BT.flip(1).long().argmax(1)
-    logits_BTV = model(ids_BT, mask_BS, cache=cache).logits
-    return logits_BTV[torch.arange(len(ids_BT), device=ids_BT.device), last_B]
+    last_B = T - 1 - mask_BS[:, -T:].flip(1).long().argmax(1)
+    return model(ids_BT, mask_BS, cache=cache, only_B=last_B).logits[:, 0]
 
 
 def choose(logits_BV: Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> Tensor:

@@ -40,20 +40,16 @@ def measure_load(plan: Plan, batch_sizes: tuple[int, ...] = (16, 128, 1024)) -> 
                 name: [route(z, grouping).expert_ids_TK for z in batches] for name, grouping in plan.layer.contenders.items()
             }
             for ranks in plan.ranks:
-                spread = {
-                    name: [_max_over_mean(ids, plan.layer.experts, ranks) for ids in all_ids] for name, all_ids in chosen.items()
-                }
-                score = {
-                    name: [imbalance_score(ids, plan.layer.experts, ranks) for ids in all_ids] for name, all_ids in chosen.items()
-                }
-                rows.append(LoadRow(router, tokens, ranks, mean(spread["MoGE"]), mean(spread["top-K"]), max(spread["top-K"]),
-                                    mean(score["MoGE"]), mean(score["top-K"])))  # fmt: skip
+                of = {name: [_spread(ids, plan.layer.experts, ranks) for ids in all_ids] for name, all_ids in chosen.items()}
+                (moge, moge_scores), (top, top_scores) = (tuple(zip(*pairs, strict=True)) for pairs in of.values())
+                rows.append(LoadRow(router, tokens, ranks, mean(moge), mean(top), max(top), mean(moge_scores), mean(top_scores)))
     return tuple(rows)
 
 
-def _max_over_mean(ids_TK: torch.Tensor, experts: int, ranks: int) -> float:
+def _spread(ids_TK: torch.Tensor, experts: int, ranks: int) -> tuple[float, float]:
+    """Rows of the busiest rank over the mean, and the imbalance score."""
     rows_S = rows_per_part(ids_TK, experts, ranks).double()
-    return float(rows_S.max() / rows_S.mean())
+    return float(rows_S.max() / rows_S.mean()), imbalance_score(ids_TK, experts, ranks)
 
 
 def busiest_rank(ids_TK: torch.Tensor, grouping: Grouping, ranks: int) -> int:

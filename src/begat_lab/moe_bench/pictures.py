@@ -46,7 +46,7 @@ def _load(rows: tuple[LoadRow, ...], file: Path) -> Path:
         panel.set(xticks=list(places), xticklabels=[f"{row.ranks}" for row in shown], xlabel="ranks", title=f"{router} router")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("rows of the busiest rank\nover the mean")
-    panels[0].legend(frameon=False, loc="lower left", labelcolor=INK)
+    panels[-1].legend(frameon=False, loc="upper left", labelcolor=INK)
     return _save(figure, file)
 
 
