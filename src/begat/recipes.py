@@ -137,12 +137,12 @@ class ArcFit:
 
 @dataclass(frozen=True, slots=True)
 class BaseMatch:
-    """How well a candidate base fits an adapter: z against shuffled unit orders, p bound of the permutation test."""
+    """How well a candidate base fits an adapter: `z` against shuffled orders of its units, `log10_e` of the permutation test over `tests` layers."""
 
     parent: int
     fits: bool
     z: float
-    log10_p: float | None
+    log10_e: float | None
     tests: int
     why: str
 

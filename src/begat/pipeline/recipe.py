@@ -14,6 +14,8 @@ from begat.signals.merge import Fit
 
 #: unexplained share up to which a recipe is the whole story, and beyond which there is none
 COMPLETE, SOME = 0.02, 0.5
+#: and the same of the distance to the nearest parent: a child of one parent, trained a little, is no merge
+_OF_CHANGE = 0.1
 #: coefficient from which a layer is a parent's own, and the share that may be missing then
 _WHOLE, _WHOLE_REST = 0.98, 0.02
 #: share of values that a rule of dropping must give to within rounding; kept share from which nothing was dropped
@@ -22,8 +24,8 @@ _RULE, _KEPT = 0.9, 0.98
 _ARC, _ARC_SE = 0.5, 4.0
 #: size of kept over dropped differences above which small ones were trimmed
 _TRIMMED = 1.5
-#: condition number of the parents' correlations, and half width of an interval, that call for a base
-_CONDITION, _WIDE = 100.0, 0.05
+#: condition number of the parents' correlations from which they are alike enough to be tuned from one model
+_ALIKE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def _arc(f: Found) -> tuple[str, str] | None:
 
 
 def _linear(f: Found) -> tuple[str, str] | None:
-    if f.whole.residual > COMPLETE:
+    if f.whole.residual > COMPLETE or (not f.base and f.whole.change > _OF_CHANGE):
         return None
     if f.base:
         return "task-arithmetic", f"{_child(f)} = {_base(f)} + {terms(f, ' × the difference of ')}; {_left(f)} left over."
@@ -168,14 +170,11 @@ def _number(f: Found, i: int) -> str:
 
 def _caveats(f: Found) -> tuple[str, ...]:
     out = []
-    half = max((f.whole.high_P - f.whole.low_P) / 2)
     if not f.whole.identified_P.all():
         out.append("Some parents are linear combinations of others: their coefficients cannot be told apart, only what they share.")
-    elif not f.base and f.whole.condition > _CONDITION and half > _WIDE:
-        out.append("The parents are so alike that coefficients are uncertain; name the model they were tuned from with --base to fit differences instead.")
-    elif not f.base and f.parents > 1 and f.whole.residual > COMPLETE and f.whole.condition > 10:
-        out.append("The parents are alike and do not explain the child fully. If they were tuned from one model, name it with --base: differences "
-                   "from it tell dropped, trimmed and scaled merges apart.")  # fmt: skip
+    elif not f.base and f.parents > 1 and f.whole.condition > _ALIKE and f.whole.change > _OF_CHANGE / 10:
+        out.append("The parents are alike, and what sets them apart does not explain the child. If they were tuned from one model, name it with --base: "
+                   "differences from it tell scaled, dropped and trimmed merges apart.")  # fmt: skip
     out.append("Coefficients describe weights at equal places. They assume that the parents are relatives of the child; begat compare says whether.")
     return tuple(out)
 

@@ -43,8 +43,9 @@ class Moments:
 
     @property
     def scale(self) -> float:
-        """Mean square of the child."""
-        return float(self.child_B.sum()) / max(float(self.n_B.sum()), 1.0)
+        """Mean square of the parents that are not zero. Never the child's: it depends on the coefficients and would bias their mean."""
+        sizes = np.diag(self.gram_BPP.sum(0))
+        return float(sizes[sizes > 0].mean()) / max(float(self.n_B.sum()), 1.0) if (sizes > 0).any() else 0.0
 
     def scaled(self, factor: float) -> Moments:
         """As if all values had been multiplied by the root of `factor`."""
@@ -70,7 +71,7 @@ def moments(child: F32, parents: Sequence[F32], blocks: int = BLOCKS) -> Moments
 
 
 def pooled(parts: Sequence[Moments], evenly: bool) -> Moments:
-    """Several tensors as one, with all their blocks (`evenly`: each tensor in units of the child's own mean square, one block a tensor)."""
+    """Several tensors as one, with all their blocks (`evenly`: each tensor in units of its parents' mean square, one block a tensor)."""
     if evenly:
         parts = [m.scaled(1 / m.scale).whole() for m in parts if m.scale > 0]
     return Moments(
@@ -83,7 +84,8 @@ def pooled(parts: Sequence[Moments], evenly: bool) -> Moments:
 class Fit:
     """Coefficients of P parents, their 95 % intervals, the unexplained share, and how alike the parents are.
 
-    `identified_P`: False for parents that others reproduce; their interval then spans what the group shares.
+    `identified_P`: False for parents that others reproduce; their interval then spans what the group shares. `change`: what is left, as a share of
+    the squared distance to the nearest parent (of the child's size in task form, where zero is a parent too): near 0 for a merge, 1 for a child of one parent.
     """
 
     value_P: F64
@@ -91,6 +93,7 @@ class Fit:
     high_P: F64
     identified_P: np.ndarray
     residual: float
+    change: float
     condition: float
     n: int
 
@@ -101,7 +104,7 @@ def fit(m: Moments) -> Fit:
     p = len(cross)
     if own <= 0 or not np.diag(gram).any():
         zeros = np.zeros(p)
-        return Fit(zeros, zeros, zeros, np.ones(p, dtype=bool), 0.0 if own <= 0 else 1.0, 1.0, n)
+        return Fit(zeros, zeros, zeros, np.ones(p, dtype=bool), 0.0 if own <= 0 else 1.0, 1.0, 1.0, n)
     value = nnls(gram, cross)
     rest = max(own - 2 * float(value @ cross) + float(value @ gram @ value), 0.0)
     condition, identified, group = _alike(gram)
@@ -110,9 +113,10 @@ def fit(m: Moments) -> Fit:
         half = _Z * np.maximum(_ols_error(gram, rest, n, active), _jackknife_error(m, active))
         low = np.minimum(low, np.where(active, centre - half, value))
         high = np.maximum(high, np.where(active, centre + half, value))
+    nearest = max(float((own - 2 * cross + np.diag(gram)).min()), 0.0)
     low = np.where(identified, np.maximum(low, 0), 0.0)
     high = np.where(identified, np.maximum(high, 0), group @ value)
-    return Fit(value, low, high, identified, min(rest / own, 1.0), condition, n)
+    return Fit(value, low, high, identified, min(rest / own, 1.0), min(rest / nearest, 1.0) if nearest > 0 else 0.0, condition, n)
 
 
 def nnls(gram_PP: F64, cross_P: F64) -> F64:
