@@ -1,0 +1,96 @@
+"""Width: MLP units left out, or added.
+
+The smaller model's units are units of the larger, in their order. Extra units that are copies of others came of widening. Others were left out by pruning: by
+strength when the strongest extra unit is just below the weakest kept one (one distribution cut in two; units added fresh leave a gap), by another score when
+extra and kept units are equally strong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from begat.canon.model import Canonical
+from begat.pipeline.arrows.base import ARROWS, Pair, Sign
+from begat.pipeline.sampling import generator
+from begat.types import F64, TensorKey
+
+_LAYERS = 4
+#: cosine of a unit with the one it is; share of a layer's units that must have one
+_SAME, _FOUND = 0.5, 0.98
+#: share of (kept, extra) pairs in which the kept one is stronger: cut by strength, or by something else
+_CUT, _EVEN = 0.99, (0.2, 0.8)
+#: strongest extra over weakest kept unit where one distribution was cut
+_NEXT = (0.8, 1.25)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    kept: int
+    extra: int
+    copies: float
+    stronger: float
+    following: float
+
+
+@ARROWS.add("width")
+def width(pair: Pair) -> Iterator[Sign]:
+    """`child` is `parent` without some MLP units, or with more."""
+    keys = [k for k, t in pair.child.tensors.items() if k.role == "mlp.up.weight" and k in pair.parent.tensors
+            and t.shape[1] == pair.parent.tensors[k].shape[1] and t.shape[0] < pair.parent.tensors[k].shape[0]]  # fmt: skip
+    if not keys:
+        return
+    pick = np.sort(generator(pair.seed, "width").permutation(len(keys))[:_LAYERS])
+    found = [_layer(pair, keys[i]) for i in pick]
+    layers = [f for f in found if f is not None]
+    if not layers or len(layers) < len(found):
+        return
+    words = f"the smaller model's MLP units are units of the larger in their order ({layers[0].kept} of {layers[0].kept + layers[0].extra}, {len(layers)} layers)"
+    if all(f.copies >= 0.9 for f in layers):
+        return  # the larger one repeats units: asked again with the roles exchanged
+    if all(f.stronger >= _CUT and _NEXT[0] <= f.following <= _NEXT[1] for f in layers):
+        yield Sign("units-missing", f"{words}; those missing are its weakest, cut from one distribution")
+    elif all(_EVEN[0] <= f.stronger <= _EVEN[1] and f.copies < 0.1 for f in layers):
+        yield Sign("units-missing", f"{words}; those missing are as strong as those kept")
+    else:
+        yield Sign("units-more-or-fewer", words)
+
+
+def _layer(pair: Pair, key: TensorKey) -> _Layer | None:
+    """How the child's units lie in the parent's layer; None when they are not a subset in order."""
+    small, large = _rows(pair.child, key), _rows(pair.parent, key)
+    cosines = _unit(small) @ _unit(large).T
+    best, score = cosines.argmax(1), cosines.max(1)
+    if (score >= _SAME).mean() < _FOUND or (np.diff(best) <= 0).any():
+        return None
+    extra = np.setdiff1d(np.arange(len(large)), best)
+    strength = _strength(pair.parent, key, large)
+    kept, gone = strength[best], strength[extra]
+    copies = float(((_unit(large[extra]) @ _unit(large[best]).T).max(1) > 0.9).mean())
+    stronger = float((kept[:, None] > gone[None, :]).mean())
+    return _Layer(len(best), len(extra), copies, stronger, float(gone.max() / max(float(kept.min()), 1e-30)))
+
+
+def _rows(model: Canonical, key: TensorKey) -> F64:
+    gate = TensorKey(key.tower, key.layer, "mlp.gate.weight")
+    rows = [model.read(key)] + ([model.read(gate)] if gate in model.tensors else [])
+    return np.hstack([r.astype(np.float64) for r in rows])
+
+
+def _strength(model: Canonical, key: TensorKey, rows: F64) -> F64:
+    """Product of the norms of what a unit is read from and written to."""
+    down = TensorKey(key.tower, key.layer, "mlp.down.weight")
+    half = rows.shape[1] // 2 if TensorKey(key.tower, key.layer, "mlp.gate.weight") in model.tensors else rows.shape[1]
+    out = np.linalg.norm(rows[:, :half], axis=1)
+    if half < rows.shape[1]:
+        out = out * np.linalg.norm(rows[:, half:], axis=1)
+    if down in model.tensors:
+        out = out * np.linalg.norm(model.read(down).astype(np.float64), axis=0)
+    return out
+
+
+def _unit(x: F64) -> F64:
+    out: F64 = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30)
+    return out
