@@ -15,7 +15,7 @@ from begat.canon.model import Canonical
 from begat.pipeline.sampling import generator
 from begat.types import F64, TensorKey
 
-_TABLES = ("embed.tokens.weight", "head.weight")
+_TABLES = ("embed.tokens", "head.weight")
 #: roles that a layer is known by, and rows of each
 _ROLES = ("mlp.up.weight", "mlp.gate.weight", "attn.q.weight", "attn.v.weight", "mlp.down.weight", "attn.o.weight")
 _ROWS = 8

@@ -44,7 +44,7 @@ def describe(a: Canonical, b: Canonical, cells: Sequence[MapCell], seed: int) ->
         found += [Evidence(s.fact, name, s.words) for _, look in ARROWS.items() for s in look(pair)]
     found = _without_weaker(found)
     found += _grids(a, b, cells, seed)
-    found += _layers_replaced(cells)
+    found += [] if any(e.fact.startswith("layers") for e in found) else _layers_replaced(cells)
     if cells and not any(e.fact.startswith(_SHAPED) for e in found):
         found += _changes(cells)
     return describe_signs(found)

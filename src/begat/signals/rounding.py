@@ -3,7 +3,8 @@
 Enters: both models' values, their rounding steps and the low-rank part of the difference.  Leaves: counts.  Asked by `begat.pipeline.arrows.lowrank`.
 
 If C = round(P + L), the error C - P - L is uniform within half a step *of C*; if P = round(C - L), within half a step *of P*. The two steps differ where L moved a
-value across a power of two. There, errors beyond half the smaller step occur half of the time under the one, and never (but for the estimate of L) under the other.
+value across a power of two. There, errors beyond 3/4 of the smaller step occur a quarter of the time or more under the one, and never (but for the error of
+the estimate of L, some hundredths of a typical step, so values with far finer steps are left out) under the other.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import numpy as np
 
 from begat.types import F32, F64
 
+#: share of errors beyond, at least and at most, for one to be the rounded and the other not
+_OFTEN, _NEVER = 0.15, 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """Values where C's step is at least twice P's (`up`), and where P's is at least twice C's (`down`); how many errors there exceed half the smaller step."""
+    """Values where C's step is at least twice P's (`up`), and where P's is at least twice C's (`down`); how many errors there exceed 3/4 of the smaller step."""
 
     up: int
     up_beyond: int
@@ -31,8 +35,10 @@ class Crossing:
 def crossing(p_MN: F32, c_MN: F32, low_MN: F64, p_step_MN: F32, c_step_MN: F32) -> Crossing:
     """Count one matrix."""
     error = np.abs(c_MN.astype(np.float64) - p_MN - low_MN)
-    up, down = c_step_MN >= 2 * p_step_MN, p_step_MN >= 2 * c_step_MN
-    beyond = error > 0.5 * np.minimum(p_step_MN, c_step_MN) * 1.05
+    finer = np.minimum(p_step_MN, c_step_MN)
+    typical = finer >= 0.5 * np.sqrt(np.square(c_step_MN, dtype=np.float64).mean())
+    up, down = typical & (c_step_MN >= 2 * p_step_MN), typical & (p_step_MN >= 2 * c_step_MN)
+    beyond = error > 0.75 * finer
     return Crossing(int(up.sum()), int((beyond & up).sum()), int(down.sum()), int((beyond & down).sum()))
 
 
@@ -41,8 +47,8 @@ def rounded_one(found: Crossing, least: int = 200) -> str:
     if min(found.up, found.down) < least:
         return ""
     up, down = found.up_beyond / found.up, found.down_beyond / found.down
-    if up >= 0.25 and down <= 0.1:
+    if up >= _OFTEN and down <= _NEVER:
         return "child"
-    if down >= 0.25 and up <= 0.1:
+    if down >= _OFTEN and up <= _NEVER:
         return "parent"
     return ""

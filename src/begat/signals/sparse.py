@@ -84,9 +84,10 @@ def _account(name: str, child: F32, parents: F32, step: F32, scale: F64) -> Rule
     off = np.abs(forms - child)
     form, met = off.argmin(0), off.min(0) <= half
     kept = np.array([[mask[i] for mask in masks] for i in range(len(parents))])[:, form]
-    clear = met & (np.abs(parents) > _LARGE * step).all(0)
+    large = (np.abs(parents) > _LARGE * step).all(0)
+    clear = met & large
     share = kept[:, clear].mean(1) if clear.any() else np.zeros(len(parents))
-    return Rule(name, share, scale, float(met[clear].mean()) if clear.any() else 0.0, _sizes(parents, kept, clear))
+    return Rule(name, share, scale, float(met[large].mean()) if large.any() else 0.0, _sizes(parents, kept, clear))
 
 
 def _form(name: str, parents: F32, mask: np.ndarray, scale: F64) -> F64:

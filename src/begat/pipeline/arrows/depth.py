@@ -63,6 +63,8 @@ def _left_out(pair: Pair, tower: str, mine: list[int], theirs: list[int], best: 
     alike = _within(pair.parent, tower, pair.seed)[[theirs.index(e) for e in extra]].max(initial=0)
     words = f"the smaller model's {len(mine)} layers are layers of the larger in their order; {where} of the larger are missing"
     odd = _odd_sizes(pair.parent, tower, extra, [theirs[b] for b in best])
+    if alike >= _SAME:  # the larger one repeats layers: asked with the roles exchanged
+        return
     if alike < _APART and not odd and len(best) >= 2:
         yield Sign("layers-missing", f"{words}, which resemble no other layer and have the sizes of the rest")
     else:

@@ -13,7 +13,7 @@ import numpy as np
 
 from begat.pipeline.arrows.base import ARROWS, Pair, Sign
 
-_TABLES = ("embed.tokens.weight", "head.weight")
+_TABLES = ("embed.tokens", "head.weight")
 _ROWS = 4096
 #: cosine of shared rows; spread of the extra rows over that of old ones; squared distance of the means over its sampling error: at most for equal ones, at least
 #: for different ones
