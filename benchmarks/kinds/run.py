@@ -8,8 +8,8 @@ Enters: a family grown by `begat-lab grow full` (or part of one; `truth.json` of
 1. merges: the truth beside what `begat.decompose` finds, members by members; largest error of a coefficient.
 2. low rank: merged adapters, their rank, and whether the right base is named among three candidates.
 3. adapters: each adapter alone against up to five candidate bases.
-4. kind and direction of every child against each parent and grandparent, and of relatives without a direction (siblings, twins). A direction is right, undetermined or
-   wrong; cells are kinds. Rounded copies take theirs from the grid (`begat.pipeline.equality`), as `begat compare` does.
+4. kind and direction of every child against each parent and grandparent, and of relatives without a direction (siblings, twins). A direction is
+   right, undetermined or wrong; cells are kinds. Rounded copies take theirs from the grid (`begat.pipeline.equality`), as `begat compare` does.
 
 Half of the pairs are asked with the child first. Needs what begat needs.
 """
@@ -66,7 +66,8 @@ def main() -> int:
     adapters = adapter_table(args.family, family)
     pairs = list(pair_rows(args.family, family))
     text = "\n\n".join([
-        f"# Kinds, directions and recipes on {len(family)} members", "## Merges\n\n" + merges, f"Largest error of a coefficient, t, kept share or factor: {worst:.4f}.",
+        f"# Kinds, directions and recipes on {len(family)} members", "## Merges\n\n" + merges,
+        f"Largest error of a coefficient, t, kept share or factor: {worst:.4f}.",
         "## Merged adapters\n\n" + ranks, "## Adapters alone\n\n" + adapters, "## Kind and direction\n\n" + cell_table(pairs), misses(pairs),
     ])  # fmt: skip
     print(text)
@@ -115,7 +116,7 @@ def merge_table(root: Path, family: dict[str, Truth]) -> tuple[str, float]:
             factor = options["scale"] if kind == "merge-ties" else 1 / kept / len(parents)
             expected, right = f"kept {kept:g}, × {factor:.3f}", d.method == kind.removeprefix("merge-")
             if d.sparse:
-                found = f"kept {' / '.join(f'{k:.3f}' for k in d.sparse.kept)}, × {' / '.join(f'{s:.3f}' for s in d.sparse.scale)}; {d.sparse.explained:.1%} to within rounding"
+                found = f"kept {_slashed(d.sparse.kept)}, × {_slashed(d.sparse.scale)}; {d.sparse.explained:.1%} to within rounding"
                 worst = max(worst, *(abs(k - kept) for k in d.sparse.kept), *(abs(s - factor) for s in d.sparse.scale))
         else:
             expected, right, found = f"layers {options['layers']} of the second", d.method == "stitched", _stitches(d)
@@ -124,13 +125,17 @@ def merge_table(root: Path, family: dict[str, Truth]) -> tuple[str, float]:
     return table(("member", "truth", "method found", "found", "left over", "right"), rows), worst
 
 
+def _slashed(values: tuple[float, ...]) -> str:
+    return " / ".join(f"{v:.3f}" for v in values)
+
+
 def _stitches(d: begat.Decomposition) -> str:
     return str(sorted({p.layer for p in d.parts if p.layer >= 0 and p.group != "norms and biases" and p.coefficients[1].value > 0.98}))
 
 
 def rank_table(root: Path, family: dict[str, Truth]) -> str:
     rows = []
-    strangers = [n for n, t in family.items() if t["kind"] == "scratch" and "shape" in t["made_of"]["recipe"] and n.startswith(("stranger-0", "parent"))]
+    strangers = [n for n, t in family.items() if t["kind"] == "scratch" and n.startswith(("stranger-0", "parent"))]
     for name, truth in family.items():
         if truth["kind"] != "lora-merged":
             continue
@@ -141,8 +146,8 @@ def rank_table(root: Path, family: dict[str, Truth]) -> str:
         hits = [r for r in d.low_rank if r.state == "low-rank"]
         rank = recipe_of(family[adapter])["rank"]
         exact = len(hits) == 1 and hits[0].parent == 1 and hits[0].rank == rank
-        rows.append((name, f"rank {rank} on {base}", "; ".join(f"rank {r.rank} on candidate {r.parent + 1}, {r.same_rank} of {r.changed} matrices" for r in hits) or "none",
-                     "yes" if exact else "NO"))  # fmt: skip
+        said = "; ".join(f"rank {r.rank} on candidate {r.parent + 1}, {r.same_rank} of {r.changed} matrices" for r in hits)
+        rows.append((name, f"rank {rank} on {base}", said or "none", "yes" if exact else "NO"))
     tuned = [n for n, t in family.items() if t["kind"] in ("fine-tune", "continued") and not n.startswith("up-scaled")]
     false = [n for n in tuned if any(r.state == "low-rank" for r in begat.decompose(root / n, [root / p for p in family[n]["parents"]]).low_rank)]
     return table(("member", "truth", "found", "right"), rows) + f"\n\nFine-tunes called low-rank: {len(false)} of {len(tuned)}."
@@ -161,8 +166,9 @@ def adapter_table(root: Path, family: dict[str, Truth]) -> str:
         d = begat.decompose(root / name, [root / n for n in candidates])
         fits = [candidates[m.parent] for m in d.adapter if m.fits]
         kin = begat.decompose(root / name, [root / n for n in relatives]).adapter if relatives else ()
-        rows.append((name, base, ", ".join(fits) or "none", *(f"{max(vs):.1f}" for vs in ([d.adapter[0].log10_e or 0.0], [m.log10_e or 0.0 for m in d.adapter[1:]])),
-                     f"{kin[0].log10_e:.1f}" if kin else "–", "yes" if fits == [base] else "NO"))  # fmt: skip
+        own, highest = d.adapter[0].log10_e or 0.0, max(m.log10_e or 0.0 for m in d.adapter[1:])
+        of_kin = f"{kin[0].log10_e:.1f}" if kin else "–"
+        rows.append((name, base, ", ".join(fits) or "none", f"{own:.1f}", f"{highest:.1f}", of_kin, "yes" if fits == [base] else "NO"))
     return table(("adapter", "base", "candidates that fit", "log10 e of the base", "highest of strangers", "of the base's fine-tune", "right"), rows)
 
 
@@ -261,7 +267,8 @@ def misses(pairs: list[dict[str, Any]]) -> str:
     bad = [p for p in pairs if p["direction"] == "wrong" or (p["one_way"] and p["direction"] != "right") or p["kind"] in ("none", "other")]
     if not bad:
         return "No pair missed."
-    return "Missed:\n\n" + table(("pair", "cell", "direction", "kind", "said"), [(f"{p['parent']} – {p['child']}", p["cell"], p["direction"], p["kind"], p["said"] or "–") for p in bad])
+    rows = [(f"{p['parent']} – {p['child']}", p["cell"], p["direction"], p["kind"], p["said"] or "–") for p in bad]
+    return "Missed:\n\n" + table(("pair", "cell", "direction", "kind", "said"), rows)
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

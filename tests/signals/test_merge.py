@@ -68,7 +68,7 @@ def test_95_percent_intervals_cover_coefficients_that_vary_from_tensor_to_tensor
             own = np.array([0.6, 0.4]) + 0.1 * rng.standard_normal(2)
             parts.append(moments((own[0] * parents[0] + own[1] * parents[1]).astype(np.float32), parents))
         found = fit(pooled(parts, evenly=True))
-        covered += (found.low_P <= (0.6, 0.4)) & ((0.6, 0.4) <= found.high_P)
+        covered += (found.low_P <= (0.6, 0.4)) & (found.high_P >= (0.6, 0.4))
     assert (covered / trials >= 0.93).all(), covered / trials
 
 

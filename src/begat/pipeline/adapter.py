@@ -114,8 +114,9 @@ def _match(adapter: Checkpoint, factors: Factors, base: Canonical, number: int, 
     log10_e = sum(t.log_e for t in tests) / _LN10
     paid = log10_e - float(np.log10(candidates))
     z = sum(t.z for t in tests) / len(tests) ** 0.5
-    return BaseMatch(number, paid >= FITS, z, log10_e, len(tests), f"e-value 10^{log10_e:.1f} over {len(tests)} independent shuffles of units and value dims, {z:.1f} standard "
-                     "deviations from shuffled orders")  # fmt: skip
+    why = (f"e-value 10^{log10_e:.1f} over {len(tests)} independent shuffles of units and value dims, {z:.1f} standard deviations from "
+           "shuffled orders")  # fmt: skip
+    return BaseMatch(number, paid >= FITS, z, log10_e, len(tests), why)
 
 
 def _tests(adapter: _Adapter, base: Canonical, seed: int) -> Iterator[OrderLean]:

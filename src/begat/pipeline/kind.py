@@ -1,7 +1,7 @@
 """What kind of descent lies between two dependent models, and which came first, where one-way evidence says so.
 
-Enters: two canonical models with paired towers, map cells.  Leaves: a `Description`.  The signs: `begat.pipeline.arrows`, each asked with either model as the parent;
-what they mean: `begat/verdict/kinds.toml`.  Call it after dependence was found: between strangers its words mean nothing.
+Enters: two canonical models with paired towers, map cells.  Leaves: a `Description`.  The signs: `begat.pipeline.arrows`, each asked with either
+model as the parent; what they mean: `begat/verdict/kinds.toml`.  Call it after dependence was found: between strangers its words mean nothing.
 """
 
 from __future__ import annotations

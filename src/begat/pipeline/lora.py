@@ -27,6 +27,8 @@ ROWS = 256
 _COLS = 2048
 #: share of the changed matrices that must show the rank
 _AGREE = 0.8
+#: full-rank differences after which no others are looked at: one is enough to rule an adapter out
+_ENOUGH = 4
 
 
 def low_rank(child: Canonical, parent: Canonical, behind: Counterparts, number: int, seed: int) -> LowRank:
@@ -34,6 +36,8 @@ def low_rank(child: Canonical, parent: Canonical, behind: Counterparts, number: 
     found: list[MatrixRank] = []
     beyond: list[str] = []
     for key, source in behind.keys.items():
+        if sum(m.state == "full" for m in found) >= _ENOUGH:
+            break
         if source is None:
             beyond.append(str(key))
         elif child.tensors[key].is_vector or ROLES[key.role].kind not in ("matrix", "table"):

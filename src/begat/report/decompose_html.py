@@ -74,7 +74,7 @@ def _segments(p: PartFit, d: Decomposition, scale: float) -> tuple[Segment, ...]
 def render_html(found: Decomposition) -> str:
     """The page, as text to be written in UTF-8."""
     parents = [(f"p{i}", p, number(c), f"{c.low:.3f} to {c.high:.3f}", f"{s:.3f}")
-               for i, (p, c, s) in enumerate(zip(found.parents, found.coefficients, found.spread, strict=True))]  # fmt: skip
+               for i, (p, c, s) in enumerate(zip(found.parents, found.coefficients, found.spread, strict=False))]  # fmt: skip
     rows = [(place(p), [number(c) for c in p.coefficients], f"{p.total:.3f}", share(p.residual)) for p in found.parts]
     page = environment().get_template("decomposition.html.j2")
     return page.render(d=found, parents=parents, rows=rows, picture=picture(found), left_over=share(found.residual), read=size(found.bytes_read))

@@ -2,9 +2,9 @@
 
 Enters: both models' values, their rounding steps and the low-rank part of the difference.  Leaves: counts.  Asked by `begat.pipeline.arrows.lowrank`.
 
-If C = round(P + L), the error C - P - L is uniform within half a step *of C*; if P = round(C - L), within half a step *of P*. The two steps differ where L moved a
-value across a power of two. There, errors beyond 3/4 of the smaller step occur a quarter of the time or more under the one, and never (but for the error of
-the estimate of L, some hundredths of a typical step, so values with far finer steps are left out) under the other.
+If C = round(P + L), the error C - P - L is uniform within half a step *of C*; if P = round(C - L), within half a step *of P*. The two steps differ
+where L moved a value across a power of two. There, errors beyond 3/4 of the smaller step occur a quarter of the time or more under the one, and never
+under the other (but for the error of the estimate of L, some hundredths of a typical step; values with far finer steps are left out).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OFTEN, _NEVER = 0.15, 0.05
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """Values where C's step is at least twice P's (`up`), and where P's is at least twice C's (`down`); how many errors there exceed 3/4 of the smaller step."""
+    """Values where C's step is at least twice P's (`up`), or P's at least twice C's (`down`); how many errors there exceed 3/4 of the smaller step."""
 
     up: int
     up_beyond: int
@@ -43,7 +43,7 @@ def crossing(p_MN: F32, c_MN: F32, low_MN: F64, p_step_MN: F32, c_step_MN: F32) 
 
 
 def rounded_one(found: Crossing, least: int = 200) -> str:
-    """ "child" if C is the rounded one, "parent" if P is, "" if the counts do not say."""
+    """Which is rounded: "child" (C), "parent" (P), or "" where the counts do not say."""
     if min(found.up, found.down) < least:
         return ""
     up, down = found.up_beyond / found.up, found.down_beyond / found.down

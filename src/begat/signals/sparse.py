@@ -92,7 +92,7 @@ def _account(name: str, child: F32, parents: F32, step: F32, scale: F64) -> Rule
 
 def _form(name: str, parents: F32, mask: np.ndarray, scale: F64) -> F64:
     """What the rule gives where exactly the parents of `mask` entered; TIES gives nothing where they disagree in sign."""
-    total = (parents[mask] * scale[mask, None]).sum(0, dtype=np.float64)
+    total: F64 = (parents[mask] * scale[mask, None]).sum(0, dtype=np.float64)
     if name == "dare" or mask.sum() < 2:
         return total
     signs = np.sign(parents[mask])

@@ -1,10 +1,10 @@
 """Depth: layers left out, or used more than once.
 
-Layers that repeat inside one model and are single in the other came of the single ones: nobody trains two layers into likeness. A model with more layers, none of
-which repeat, had some taken out to make the other, unless the extra ones were inserted and trained. Inserted layers start as copies (block expansion, then they
-still resemble a neighbour) or as fresh weights; fresh ones are told from old ones while their sizes differ. So the arrow of pruning asks that the extra layers
-resemble no other layer and lie within the range of the others in the size of every matrix and gain. A layer inserted fresh and trained until its sizes match is
-the case that this misreads.
+Layers that repeat inside one model and are single in the other came of the single ones: nobody trains two layers into likeness. A model with more
+layers, none of which repeat, had some taken out to make the other, unless the extra ones were inserted and trained. Inserted layers start as copies (block
+expansion, then they still resemble a neighbour) or as fresh weights; fresh ones are told from old ones while their sizes differ. So the arrow of pruning
+asks that the extra layers resemble no other layer and lie within the range of the others in the size of every matrix and gain. A layer inserted fresh and
+trained until its sizes match is the case that this misreads.
 """
 
 from __future__ import annotations

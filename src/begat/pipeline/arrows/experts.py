@@ -1,8 +1,8 @@
 """Experts: a dense MLP copied into many, or shared out among them.
 
-Experts that all resemble one dense MLP descend with it from one MLP. The dense one is that ancestor if it is the hub: each expert is nearer to it than to any other
-expert. A dense model averaged from experts is a hub as well, but then the experts reproduce it, which a common ancestor of independent drifts is not: what the best
-combination of all experts leaves of it must be more than a small part of what one expert leaves.
+Experts that all resemble one dense MLP descend with it from one MLP. The dense one is that ancestor if it is the hub: each expert is nearer to it than
+to any other expert. A dense model averaged from experts is a hub as well, but then the experts reproduce it, which they do not with an ancestor from which
+each drifted on its own: what the best combination of all experts leaves of it must be more than a small part of what one expert leaves.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def _copies(pair: Pair, keys: list[TensorKey], by_layer: dict[TensorKey, list[Te
     near, far = np.concatenate(to_dense), np.concatenate(between)
     if near.min() < _RELATED:
         return
-    words = f"all {len(by_layer[keys[0]])} experts of a layer resemble the dense model's MLP (cosine {near.min():.2f} to {near.max():.2f}) and each other (up to {far.max():.2f})"
+    words = (f"all {len(by_layer[keys[0]])} experts of a layer resemble the dense model's MLP (cosine {near.min():.2f} to {near.max():.2f}) "
+             f"and each other (up to {far.max():.2f})")  # fmt: skip
     same = near.min() > 0.99999
     if same or ((near > far).all() and min(left) > _LEFT):
         yield Sign("experts-copied", words + ("" if same else "; the dense MLP is nearest to each, and no combination of experts gives it"))

@@ -1,7 +1,7 @@
 """A low-rank difference: a LoRA adapter merged into its base.
 
-Low rank alone is no arrow (B = A + L is A = B - L). Rounding is one: the child stores base + L rounded to its own numbers, and where L moved a value across a power
-of two the size of the rounding errors shows whose numbers they were rounded to (`begat.signals.rounding`).
+Low rank alone is no arrow (B = A + L is A = B - L). Rounding is one: the child stores base + L rounded to its own numbers, and where L moved a value
+across a power of two the size of the rounding errors shows whose numbers they were rounded to (`begat.signals.rounding`).
 """
 
 from __future__ import annotations

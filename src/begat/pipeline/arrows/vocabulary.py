@@ -1,8 +1,9 @@
 """Vocabulary: rows added to the token table, or cut off.
 
-One table begins with the other's rows. That alone is no arrow: rows were added, or cut. Added rows are often drawn about the mean of the old ones (as libraries do
-when they resize a table), and no training leaves rows there: rows of tokens never seen drift together, but away from the mean. So the arrow asks that the mean of the
-extra rows is the mean of the old ones to within sampling error, that a mean of zero would not be, and that they lie much closer to it than old rows do.
+One table begins with the other's rows. That alone is no arrow: rows were added, or cut. Added rows are often drawn about the mean of the old ones (as
+libraries do when they resize a table), and no training leaves rows there: rows of tokens never seen drift together, but away from the mean. So the arrow
+asks that the mean of the extra rows is the mean of the old ones to within sampling error, that zero would not be, and that they lie much closer to it
+than old rows do.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from begat.pipeline.arrows.base import ARROWS, Pair, Sign
 
 _TABLES = ("embed.tokens", "head.weight")
 _ROWS = 4096
-#: cosine of shared rows; spread of the extra rows over that of old ones; squared distance of the means over its sampling error: at most for equal ones, at least
-#: for different ones
+#: cosine of shared rows; spread of the extra rows over that of old ones; squared distance of the means over its sampling error: at most for equal
+#: ones, at least for different ones
 _SHARED, _SPREAD, _EQUAL, _OTHER = 0.9, 0.35, 2.0, 20.0
 
 
