@@ -25,6 +25,8 @@ BLOCKS = 8
 _Z = 1.959964
 #: eigenvalue of the correlation matrix below which a direction counts as missing: float32 inputs carry no more
 _SINGULAR = 1e-10
+#: coefficients are known no better than the float32 they were applied in
+_FLOAT = 1e-6
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ def fit(m: Moments) -> Fit:
     condition, identified, group = _alike(gram)
     low, high = value.copy(), value.copy()
     for centre, active in ((value, value > 0), (_solve(gram, cross), np.ones(p, dtype=bool))):
-        half = _Z * np.maximum(_ols_error(gram, rest, n, active), _jackknife_error(m, active))
+        half = _Z * np.maximum(_ols_error(gram, rest, n, active), _jackknife_error(m, active)) + _FLOAT
         low = np.minimum(low, np.where(active, centre - half, value))
         high = np.maximum(high, np.where(active, centre + half, value))
     nearest = max(float((own - 2 * cross + np.diag(gram)).min()), 0.0)
