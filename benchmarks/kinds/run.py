@@ -41,13 +41,14 @@ ONE_WAY = {
     "prune-unstructured": ("zeros-smallest",), "prune-depth": ("layers-missing",), "prune-width": ("units-missing",), "up-scale": ("layers-repeated",),
     "upcycled": ("experts-copied",), "upcycled-moge": ("experts-copied",), "lora-merged": ("low-rank-rounded",), "vocabulary-extended": ("rows-at-mean",),
     "int8": ("re-encoded",), "fp8": ("re-encoded",), "four-bit": ("re-encoded",), "gguf": ("re-encoded",),
+    "copied": ("re-encoded",),
 }  # fmt: skip
 #: kinds without: a direction would be a guess
 OPEN = {
     "upcycled-split": ("units-shared-out",), "vocabulary-pruned": ("rows-more-or-fewer",), "tower": ("tower-more",), "stitched": ("layers-replaced",),
     "vocabulary-replaced": ("changed-throughout", "trained-in-part"), "fine-tune": ("changed-throughout",), "continued": ("changed-throughout",),
     "merge-linear": ("changed-throughout",), "merge-slerp": ("changed-throughout",), "merge-ties": ("changed-throughout",),
-    "merge-dare": ("changed-throughout",), "noised": ("changed-throughout",), "gptq": ("on-grid",), "awq": ("on-grid",), "copied": ("re-encoded",),
+    "merge-dare": ("changed-throughout",), "noised": ("changed-throughout",), "gptq": ("on-grid",), "awq": ("on-grid",),
 }  # fmt: skip
 Truth = dict[str, Any]
 SKIPPED = ("lora", "scratch", "distilled", "disguised")

@@ -61,7 +61,8 @@ class MatrixRank:
     Attributes:
         place: canonical name. module: its role without "weight".
         rows, cols: of the part looked at.
-        state: "equal", "low-rank", "full" or "rounding" (no larger than storage rounding).
+        state: "equal", "low-rank", "full", "rounding" (no larger than storage rounding) or "unknown" (a type whose rounding is not known value by
+            value).
         rank: number of singular values above the edge of rounding noise.
         edge: that edge, in units of the largest singular value. gap: singular value `rank` over the next.
         left: mean square left after removing `rank` directions, over the mean square of rounding.

@@ -29,6 +29,7 @@ _COLS = 2048
 _AGREE = 0.8
 #: full-rank differences after which no others are looked at: one is enough to rule an adapter out
 _ENOUGH = 4
+_UNKNOWN = "the child is stored in a type whose rounding is not known value by value"
 
 
 def low_rank(child: Canonical, parent: Canonical, behind: Counterparts, number: int, seed: int) -> LowRank:
@@ -73,7 +74,7 @@ def _matrix(child: Canonical, parent: Canonical, key: TensorKey, source: TensorK
     module = key.role.removesuffix(".weight")
     rows, cols = base.shape
     if found is None:
-        return MatrixRank(str(key), key.layer, module, rows, cols, "full", min(rows, cols), 0.0, 1.0, 0.0)
+        return MatrixRank(str(key), key.layer, module, rows, cols, "unknown", 0, 0.0, 1.0, 0.0)
     return MatrixRank(str(key), key.layer, module, rows, cols, found.state, found.rank, found.edge, found.gap, found.left)
 
 
@@ -81,7 +82,7 @@ def _together(found: list[MatrixRank], beyond: list[str], number: int) -> LowRan
     changed = [m for m in found if m.state != "equal"]
     beyond = beyond + [m.place for m in changed if m.state == "full"]
     ranks = Counter(m.rank for m in changed if m.state == "low-rank")
-    modules = tuple(sorted({m.module for m in changed if m.state != "full"}))
+    modules = tuple(sorted({m.module for m in changed if m.state in ("low-rank", "rounding")}))
     layers = tuple(sorted({m.layer for m in changed}))
     rank, same = ranks.most_common(1)[0] if ranks else (0, 0)
     state, why = _state(changed, beyond, rank, same)
@@ -97,7 +98,11 @@ def _state(changed: list[MatrixRank], beyond: list[str], rank: int, same: int) -
     if any(m.state == "full" for m in changed) or not rank:
         if not rank and all(m.state == "rounding" for m in changed):
             return "undetermined", "the differences are no larger than the rounding of the stored values"
+        if not rank and all(m.state in ("rounding", "unknown") for m in changed):
+            return "undetermined", _UNKNOWN
         return "not-low-rank", "the differences have full rank, beyond what rounding leaves"
+    if any(m.state == "unknown" for m in changed):
+        return "undetermined", _UNKNOWN
     if beyond:
         return "undetermined", f"matrices differ by rank {rank}, but {len(beyond)} other tensors differ too"
     if same < _AGREE * len(changed):
