@@ -96,6 +96,18 @@ def test_dropped_and_trimmed(models: tuple[list[Tensors], Config], homes: list[P
     assert np.allclose(d.sparse.scale, scale, atol=0.01)
 
 
+@pytest.mark.parametrize("rule", ["dare", "ties"])
+def test_dropped_and_trimmed_of_one_parent(models: tuple[list[Tensors], Config], homes: list[Path], tmp_path: Path, rule: str) -> None:
+    rng, out = np.random.default_rng(2), {}
+    for name, w in models[0][0].items():
+        delta = models[0][1][name] - w
+        kept = rng.random(w.shape) < 0.3 if rule == "dare" else np.abs(delta) >= np.quantile(np.abs(delta), 0.7)
+        out[name] = (w + kept * delta / (0.3 if rule == "dare" else 1)).astype(np.float32)
+    d = begat.decompose(write(tmp_path / "child", out, models[1], BF16), homes[1:2], homes[0])
+    assert d.method == rule and d.sparse is not None
+    assert abs(d.sparse.kept[0] - 0.3) < 0.03 and abs(d.sparse.scale[0] - (1 / 0.3 if rule == "dare" else 1)) < 0.03
+
+
 def test_slerp(models: tuple[list[Tensors], Config], homes: list[Path], tmp_path: Path) -> None:
     t, out = 0.3, {}
     for name, x in models[0][1].items():
@@ -151,6 +163,13 @@ def test_a_child_of_one_parent_is_no_merge(models: tuple[list[Tensors], Config],
     assert d.method == "partial"
     assert abs(d.coefficients[0].value - 1) < 0.02 and d.coefficients[1].high < 0.02
     assert all(r.state == "not-low-rank" for r in d.low_rank)
+
+
+def test_a_child_of_one_parent_hardly_trained_is_no_merge_either(models: tuple[list[Tensors], Config], homes: list[Path], tmp_path: Path) -> None:
+    child = write(tmp_path / "child", noisy(models[0][1], np.random.default_rng(5), 0.02), models[1], BF16)
+    for parents in ([homes[1], homes[4]], [homes[1]], [homes[1], homes[2]]):
+        d = begat.decompose(child, parents)
+        assert d.method == "partial" and abs(d.coefficients[0].value - 1) < 0.02, d.sentence
 
 
 def test_strangers_explain_nothing(homes: list[Path]) -> None:
@@ -220,6 +239,7 @@ def test_an_adapter_finds_its_base_and_its_relatives(models: tuple[list[Tensors]
     assert d.method == "adapter" and "rank 4" in d.sentence
 
 
+@pytest.mark.slow
 def test_strangers_of_an_adapter_are_cleared(tmp_path: Path) -> None:
     """E-values of unrelated bases: mean at most one, none that fits, over 32 candidates."""
     rng = np.random.default_rng(5)

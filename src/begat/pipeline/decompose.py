@@ -42,6 +42,8 @@ MOST_PARENTS = 8
 SAMPLED_ROWS, SAMPLED_EXPERTS, RUN_VALUES = 128, 4, 1 << 20
 #: values of a tensor, and of all, that dropped differences are looked for in
 _SPARSE_EACH, _SPARSE_ALL = 4096, 400_000
+#: difference of the shares explained by dropping and by trimming that says nothing; size of kept over other differences from which small ones were trimmed
+_ALIKE, _TRIMMED = 0.02, 1.5
 _GROUPS = {"attn": "attention", "cross": "attention", "mlp": "MLP", "shared": "MLP", "expert": "experts", "moe": "experts",
            "embed": "embedding", "head": "output head", "chain": "MLP"}  # fmt: skip
 
@@ -152,7 +154,7 @@ class _Run:
         ranks = self._ranks()
         found = Found(
             names=_names(self.checkpoints), parents=len(self.parents), base=self.base is not None, whole=whole, parts=parts, low_rank=ranks,
-            arc=self._arc(sums), sparse=self._sparse(), moved=[b.moved for b in self.behind],
+            arc=self._arc(sums), sparse=self._sparse(),
         )  # fmt: skip
         said = recipe(found)
         spread = np.array([[c.value for c in p.coefficients] for p in parts if p.group != "norms and biases"] or [[0.0] * len(self.parents)])
@@ -286,7 +288,10 @@ class _Run:
         if not self.values.child or len(self.parents) > 4:
             return None
         dare, ties = rules(*(np.concatenate(x, axis=-1) for x in (self.values.child, self.values.parents, self.values.steps)))
-        best, other = (dare, ties) if dare.explained >= ties.explained else (ties, dare)
+        if abs(dare.explained - ties.explained) < _ALIKE:  # one parent, or differences that hardly meet: the sizes of what was dropped tell
+            best, other = (ties, dare) if dare.size_ratio > _TRIMMED else (dare, ties)
+        else:
+            best, other = (dare, ties) if dare.explained > ties.explained else (ties, dare)
         return SparseFit(best.name, tuple(map(float, best.kept_P)), tuple(map(float, best.scale_P)), best.explained, other.explained, best.size_ratio)
 
 

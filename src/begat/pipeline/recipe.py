@@ -22,8 +22,6 @@ _WHOLE, _WHOLE_REST = 0.98, 0.02
 _RULE, _KEPT = 0.9, 0.98
 #: slope of the coefficients' excess that speaks for an arc, and standard errors it must be away from the line's
 _ARC, _ARC_SE = 0.5, 4.0
-#: size of kept over dropped differences above which small ones were trimmed
-_TRIMMED = 1.5
 #: condition number of the parents' correlations from which they are alike enough to be tuned from one model
 _ALIKE = 10.0
 #: a coefficient up to this says nothing of a second parent
@@ -32,7 +30,7 @@ _ALONE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """names: child, parents…, base. moved: per parent, some of its layers stand elsewhere in the child."""
+    """names: child, parents…, base; parents: how many."""
 
     names: Sequence[str]
     parents: int
@@ -42,7 +40,6 @@ class Found:
     low_rank: Sequence[LowRank]
     arc: ArcFit | None
     sparse: SparseFit | None
-    moved: Sequence[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +134,7 @@ def _sparse(f: Found) -> tuple[str, str] | None:
 
 def _arc(f: Found) -> tuple[str, str] | None:
     a = f.arc
-    if a is None or a.slope < _ARC or a.slope < _ARC_SE * a.slope_se or f.whole.residual > COMPLETE:
+    if a is None or a.slope < _ARC or a.slope < _ARC_SE * a.slope_se or not _complete(f) or f.whole.low_P.min() <= _ALONE:
         return None
     return "slerp", (
         f"{_child(f)} lies on the arc between {_name(f, 0)} and {_name(f, 1)} (SLERP) at t = {a.t:.3f} ({a.low:.3f} to {a.high:.3f}); "
@@ -146,11 +143,15 @@ def _arc(f: Found) -> tuple[str, str] | None:
 
 
 def _linear(f: Found) -> tuple[str, str] | None:
-    if f.whole.residual > COMPLETE or (not f.base and f.whole.change > _OF_CHANGE):
+    if not _complete(f):
         return None
     if f.base:
         return "task-arithmetic", f"{_child(f)} = {_base(f)} + {terms(f, ' × the difference of ')}; {_left(f)} left over."
     return "linear", f"{_child(f)} is a linear merge: {terms(f)}; {_left(f)} left over."
+
+
+def _complete(f: Found) -> bool:
+    return f.whole.residual <= COMPLETE and (f.base or f.whole.change <= _OF_CHANGE)
 
 
 def terms(f: Found, times: str = " × ") -> str:

@@ -4,7 +4,7 @@ Enters: factors of LoRA (W' = W + s·BA) and matrices of a candidate base, over 
 under shuffled ones, and their e-value.  Who reads: `begat.pipeline.adapter`.
 
 What training leaves in the factors: a gradient reaches a unit through the base's next matrix, so unit i's row of B_up is near a combination of the
-base's down column i (B_v's of o's columns), unlike units move less, and merged directions B_i A lean towards the base's own rows.
+base's down column i (B_v's of o's columns), and merged directions B_i A lean towards the base's own rows.
 
 Null: the adapter was trained on a base independent of this candidate. Then the candidate's order of the units of one MLP layer (of the value dims inside one
 head) is uniform given everything else (`begat.signals.axes`: π and ν), so the statistic under the true order and under N uniform shuffles are exchangeable, and
@@ -64,8 +64,6 @@ def unit_parts(
         if factors is not None:
             b_MR, a_RD = factors
             parts.append(_trace(_rows(b_MR @ a_RD) @ _rows(rows_MD).T))
-            own = _ranks(-np.linalg.norm(b_MR, axis=1))
-            parts.append(_dot(own, _ranks(np.linalg.norm(down_DM, axis=0))))
     if up is not None:
         parts += [_kernels(_kernel(up[0]), down_MM), _energy(down_DM, up[0])]
     if down_a_RM is not None:
@@ -90,17 +88,9 @@ def _kernel(x: F64) -> F64:
     return out
 
 
-def _ranks(x: F64) -> F64:
-    return np.argsort(np.argsort(x)).astype(np.float64)
-
-
 def _trace(s_MM: F64) -> Callable[[np.ndarray], float]:
     at = np.arange(len(s_MM))
     return lambda order: float(s_MM[at, order].sum())
-
-
-def _dot(x: F64, y: F64) -> Callable[[np.ndarray], float]:
-    return lambda order: float(x @ y[order])
 
 
 def _kernels(own: F64, theirs: F64) -> Callable[[np.ndarray], float]:
