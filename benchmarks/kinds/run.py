@@ -1,9 +1,9 @@
 """Are merge recipes, ranks, bases, kinds and directions right on a family of known ancestry?
 
-    python benchmarks/kinds/run.py FAMILY [--out benchmarks/kinds/results]
+    python benchmarks/kinds/run.py FAMILY [--part recipes|kinds] [--out benchmarks/kinds/results]
 
 Enters: a family grown by `begat-lab grow full` (or part of one; `truth.json` of every member says what it is).  Leaves: four tables on stdout and, with
---out, `kinds_<date>.{json,md}`:
+--out, `recipes_<date>.md` (1 to 3) and `kinds_<date>.{json,md}` (4):
 
 1. merges: the truth beside what `begat.decompose` finds, members by members; largest error of a coefficient.
 2. low rank: merged adapters, their rank, and whether the right base is named among three candidates.
@@ -57,28 +57,42 @@ SKIPPED = ("lora", "scratch", "distilled", "disguised")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("family", type=Path)
+    parser.add_argument("--part", choices=("recipes", "kinds"), help="tables 1 to 3, or table 4; default: both")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     family = {p.parent.name: json.loads(p.read_text()) for p in sorted(args.family.glob("*/truth.json"))}
     if not family:
         raise InputError("holds no members of a family", file=args.family, fix="begat-lab grow full")
-    merges, worst = merge_table(args.family, family)
-    ranks = rank_table(args.family, family)
-    adapters = adapter_table(args.family, family)
-    pairs = list(pair_rows(args.family, family))
-    text = "\n\n".join([
-        f"# Kinds, directions and recipes on {len(family)} members", "## Merges\n\n" + merges,
-        f"Largest error of a coefficient, t, kept share or factor: {worst:.4f}.",
-        "## Merged adapters\n\n" + ranks, "## Adapters alone\n\n" + adapters, "## Kind and direction\n\n" + cell_table(pairs), misses(pairs),
+    wrong = 0
+    if args.part != "kinds":
+        publish(recipes(args.family, family), [], args.out, "recipes")
+    if args.part != "recipes":
+        pairs = list(pair_rows(args.family, family))
+        wrong = sum(p["direction"] == "wrong" for p in pairs)
+        publish("\n\n".join([f"# Kind and direction on {len(family)} members", cell_table(pairs), misses(pairs)]), pairs, args.out, "kinds")
+    return int(wrong > 0)
+
+
+def recipes(root: Path, family: dict[str, Truth]) -> str:
+    """Tables 1 to 3."""
+    merges, worst = merge_table(root, family)
+    return "\n\n".join([
+        f"# Recipes on {len(family)} members", "## Merges", merges, f"Largest error of a coefficient, t, kept share or factor: {worst:.4f}.",
+        "## Merged adapters", rank_table(root, family), "## Adapters alone", adapter_table(root, family),
     ])  # fmt: skip
-    print(text)
-    if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        stem = args.out / f"kinds_{datetime.date.today():%Y-%m-%d}"
-        stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
-        rows = [{"version": begat.__version__, "members": len(family), "worst": worst}, *pairs]
-        stem.with_suffix(".json").write_text("[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n]\n", encoding="utf-8")
-    return int(any(p["direction"] == "wrong" for p in pairs))
+
+
+def publish(text: str, rows: list[dict[str, Any]], out: Path | None, name: str) -> None:
+    """Print, and write beside the results of other days."""
+    print(text, end="\n\n", flush=True)
+    if out is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    stem = out / f"{name}_{datetime.date.today():%Y-%m-%d}"
+    stem.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+    if rows:
+        lines = [json.dumps(r, ensure_ascii=False) for r in [{"version": begat.__version__}, *rows]]
+        stem.with_suffix(".json").write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
 def recipe_of(truth: Truth) -> dict[str, Any]:

@@ -16,7 +16,8 @@ def e_value(rng: np.random.Generator, related: bool) -> float:
     down_DM = weights[2].T
     source = down_DM if related else (np.exp(rng.standard_normal(UNITS))[:, None] * rng.standard_normal((UNITS, WIDTH))).T
     up = (source.T @ rng.standard_normal((WIDTH, RANK)), rng.standard_normal((RANK, WIDTH)))
-    parts = unit_parts(None, up, rng.standard_normal((RANK, UNITS)), (weights[0], weights[1], down_DM))
+    down = (rng.standard_normal((WIDTH, RANK)), rng.standard_normal((RANK, UNITS)))
+    parts = unit_parts(None, up, down, (weights[0], weights[1], down_DM))
     return float(np.exp(lean(parts, [np.arange(UNITS), *(rng.permutation(UNITS) for _ in range(60))]).log_e))
 
 

@@ -138,7 +138,7 @@ def _units(adapter: _Adapter, base: Canonical, tower: str, layer: int, seed: int
     weights = (base.read(gate, at).astype(np.float64), base.read(up, at).astype(np.float64), base.read(down, rows)[:, at].astype(np.float64))
     factors = [None if (f := adapter.get(k)) is None else (f[0][at], f[1]) for k in (gate, up)]
     own_down = adapter.get(down)
-    parts = unit_parts(factors[0], factors[1], None if own_down is None else own_down[1][:, at], weights)
+    parts = unit_parts(factors[0], factors[1], None if own_down is None else (own_down[0][rows], own_down[1][:, at]), weights)
     if parts:
         yield lean(parts, [np.arange(len(at)), *(rng.permutation(len(at)) for _ in range(SHUFFLES))])
 

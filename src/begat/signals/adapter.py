@@ -49,12 +49,12 @@ def lean(parts: Sequence[Callable[[np.ndarray], float]], orders: Sequence[np.nda
 
 
 def unit_parts(
-    gate: tuple[F64, F64] | None, up: tuple[F64, F64] | None, down_a_RM: F64 | None, weights: tuple[F64, F64, F64]
+    gate: tuple[F64, F64] | None, up: tuple[F64, F64] | None, down: tuple[F64, F64] | None, weights: tuple[F64, F64, F64]
 ) -> list[Callable[[np.ndarray], float]]:  # fmt: skip
     """Parts for the units of an MLP layer.
 
     Args:
-        gate, up: (B_MR, A_RD) of M sampled units, None where not adapted. down_a_RM: the down factor A over the units.
+        gate, up: (B_MR, A_RD) of M sampled units, None where not adapted. down: (B_DR of D sampled residual dims, A_RM).
         weights: gate_MD, up_MD and down_DM of the candidate, over the same units.
     """
     gate_MD, up_MD, down_DM = weights
@@ -66,8 +66,8 @@ def unit_parts(
             parts.append(_trace(_rows(b_MR @ a_RD) @ _rows(rows_MD).T))
     if up is not None:
         parts += [_kernels(_kernel(up[0]), down_MM), _energy(down_DM, up[0])]
-    if down_a_RM is not None:
-        parts.append(_kernels(_kernel(down_a_RM.T), _kernel(np.hstack([_rows(gate_MD), _rows(up_MD)]))))
+    if down is not None:
+        parts.append(_trace(_rows((down[0] @ down[1]).T) @ _rows(down_DM.T).T))
     return parts
 
 
