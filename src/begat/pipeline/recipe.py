@@ -200,7 +200,7 @@ def _parents(f: Found) -> str:
 
 def _left(f: Found) -> str:
     share = f.whole.residual
-    words = f"{share:.1%}" if share >= 0.001 else f"{share:.1g}" if share > 0 else "nothing"
+    words = f"{share:.1%}" if share >= 0.001 else "less than 0.1%" if share > 0 else "nothing"
     return words + (" of the difference" if f.base else "")
 
 
