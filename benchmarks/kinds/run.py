@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -58,6 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("family", type=Path)
     parser.add_argument("--part", choices=("recipes", "kinds"), help="tables 1 to 3, or table 4; default: both")
+    parser.add_argument("--only", default="", help="table 4: pairs whose cell this regular expression finds")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     family = {p.parent.name: json.loads(p.read_text()) for p in sorted(args.family.glob("*/truth.json"))}
@@ -67,7 +69,7 @@ def main() -> int:
     if args.part != "kinds":
         publish(recipes(args.family, family), [], args.out, "recipes")
     if args.part != "recipes":
-        pairs = list(pair_rows(args.family, family))
+        pairs = list(pair_rows(args.family, family, args.only))
         wrong = sum(p["direction"] == "wrong" for p in pairs)
         publish("\n\n".join([f"# Kind and direction on {len(family)} members", cell_table(pairs), misses(pairs)]), pairs, args.out, "kinds")
     return int(wrong > 0)
@@ -190,7 +192,7 @@ def adapter_table(root: Path, family: dict[str, Truth]) -> str:
 # --- kind and direction --------------------------------------------------------------------------------------
 
 
-def pair_rows(root: Path, family: dict[str, Truth]) -> Iterator[dict[str, Any]]:
+def pair_rows(root: Path, family: dict[str, Truth], only: str) -> Iterator[dict[str, Any]]:
     """One row a pair: parents and grandparents with their children, then relatives that have no direction."""
     number = 0
     for child, truth in family.items():
@@ -199,10 +201,12 @@ def pair_rows(root: Path, family: dict[str, Truth]) -> Iterator[dict[str, Any]]:
         for parent, step in _ancestors(child, family):
             number += 1
             kind = truth["kind"] if step == 1 else f"{truth['kind']} of {family[truth['parents'][0]]['kind']}, grandparent"
-            yield _row(root, parent, child, kind, number % 2 == 0, truth["kind"] if step == 1 else None, True)
+            if re.search(only, kind):
+                yield _row(root, parent, child, kind, number % 2 == 0, truth["kind"] if step == 1 else None, True)
     for x, y, kind in _undirected(family):
         number += 1
-        yield _row(root, x, y, kind, number % 2 == 0, None, False)
+        if re.search(only, kind):
+            yield _row(root, x, y, kind, number % 2 == 0, None, False)
 
 
 def _ancestors(child: str, family: dict[str, Truth]) -> Iterator[tuple[str, int]]:
@@ -224,6 +228,9 @@ def _undirected(family: dict[str, Truth]) -> Iterator[tuple[str, str, str]]:
             yield name.replace("pruned-50", "tuned"), name, "siblings, one of them pruned"
         if name.startswith("lora-merged-") and name.replace("lora-merged", "tuned") in family:
             yield name.replace("lora-merged", "tuned"), name, "siblings, one of them a merged adapter"
+        for stem in ("pruned-depth", "pruned-width", "up-scaled", "vocabulary-extended", "upcycled", "upcycled-moge"):
+            if name.removeprefix(f"{stem}-").isdigit() and name.replace(stem, "tuned") in family:
+                yield name.replace(stem, "tuned"), name, f"siblings, one of them {truth['kind']}"
         if name.startswith("up-scaled-") and "tuned" not in name and name.replace("up-scaled", "pruned-depth") in family:
             yield name.replace("up-scaled", "pruned-depth"), name, "siblings, pruned and up-scaled"
 

@@ -32,4 +32,8 @@ class Sign:
 
 Look = Callable[[Pair], Iterator[Sign]]
 
+#: cosine of rows that are equal but for float arithmetic. A change of structure points from parent to child only where the rest is equal: else the
+#: parent may as well be a sibling, tuned from the model that was changed
+EQUAL = 1 - 1e-6
+
 ARROWS: Registry[Look] = Registry("arrow")

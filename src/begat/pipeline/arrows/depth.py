@@ -16,7 +16,7 @@ import numpy as np
 
 from begat.canon.model import Canonical
 from begat.canon.roles import ROLES
-from begat.pipeline.arrows.base import ARROWS, Pair, Sign
+from begat.pipeline.arrows.base import ARROWS, EQUAL, Pair, Sign
 from begat.pipeline.counterparts import layer_cosines
 from begat.pipeline.words import ranges
 from begat.types import F64, TensorKey
@@ -37,13 +37,16 @@ def depth(pair: Pair) -> Iterator[Sign]:
             continue
         best = [int(c.argmax()) for c in cosines]
         matched = [float(c.max()) >= _SAME for c in cosines]
+        exact = min((float(c.max()) for c, ok in zip(cosines, matched, strict=True) if ok), default=0.0) >= EQUAL
         if len(mine) > len(theirs):
-            yield from _repeated(pair, tower, mine, theirs, best, matched)
+            yield from _repeated(pair, tower, mine, theirs, best, matched, exact)
         else:
-            yield from _left_out(pair, tower, mine, theirs, best, matched)
+            yield from _left_out(pair, tower, mine, theirs, best, matched, exact)
 
 
-def _repeated(pair: Pair, tower: str, mine: list[int], theirs: list[int], best: list[int], matched: list[bool]) -> Iterator[Sign]:
+def _repeated(
+    pair: Pair, tower: str, mine: list[int], theirs: list[int], best: list[int], matched: list[bool], exact: bool
+) -> Iterator[Sign]:  # fmt: skip
     used = Counter(b for b, ok in zip(best, matched, strict=True) if ok)
     twice = [theirs[b] for b, n in sorted(used.items()) if n > 1]
     if not all(matched) or not twice:
@@ -52,10 +55,13 @@ def _repeated(pair: Pair, tower: str, mine: list[int], theirs: list[int], best: 
     if alike.max(initial=0) >= _SAME:  # the smaller one repeats layers too
         return
     where = ranges([f"layer {layer}" for layer in twice])
-    yield Sign("layers-repeated", f"{len(mine)} layers, each of which is one of {len(theirs)}: {where} of the smaller model stand more than once")
+    fact = "layers-repeated" if exact else "layers-repeated-changed"
+    yield Sign(fact, f"{len(mine)} layers, each of which is one of {len(theirs)}: {where} of the smaller model stand more than once")
 
 
-def _left_out(pair: Pair, tower: str, mine: list[int], theirs: list[int], best: list[int], matched: list[bool]) -> Iterator[Sign]:
+def _left_out(
+    pair: Pair, tower: str, mine: list[int], theirs: list[int], best: list[int], matched: list[bool], exact: bool
+) -> Iterator[Sign]:  # fmt: skip
     if not all(matched) or best != sorted(set(best)):
         return
     extra = [theirs[i] for i in range(len(theirs)) if i not in set(best)]
@@ -66,7 +72,7 @@ def _left_out(pair: Pair, tower: str, mine: list[int], theirs: list[int], best: 
     if alike >= _SAME:  # the larger one repeats layers: asked with the roles exchanged
         return
     if alike < _APART and not odd and len(best) >= 2:
-        yield Sign("layers-missing", f"{words}, which resemble no other layer and have the sizes of the rest")
+        yield Sign("layers-missing" if exact else "layers-missing-changed", f"{words}, which resemble no other layer and have the sizes of the rest")
     else:
         reason = "resemble other layers" if alike >= _APART else f"differ from the rest in the size of {odd}" if odd else "leave too few to compare"
         yield Sign("layers-more-or-fewer", f"{words}, but they {reason}")

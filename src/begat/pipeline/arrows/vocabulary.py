@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from begat.pipeline.arrows.base import ARROWS, Pair, Sign
+from begat.pipeline.arrows.base import ARROWS, EQUAL, Pair, Sign
 
 _TABLES = ("embed.tokens", "head.weight")
 _ROWS = 4096
@@ -36,7 +36,8 @@ def vocabulary(pair: Pair) -> Iterator[Sign]:
         extra = pair.child.read(key, np.arange(small[0], min(large[0], small[0] + _ROWS), dtype=np.int64)).astype(np.float64)
         words = f"{large[0]} token rows that begin with the other's {small[0]} (cosine {cosine:.3f})"
         if len(extra) >= 4 and _about_mean(extra, y):
-            yield Sign("rows-at-mean", f"{words}; the other {large[0] - small[0]} lie about their mean, as rows do that were added and hardly trained")
+            fact = "rows-at-mean" if cosine >= EQUAL else "rows-at-mean-changed"
+            yield Sign(fact, f"{words}; the other {large[0] - small[0]} lie about their mean, as rows do that were added and hardly trained")
         else:
             yield Sign("rows-more-or-fewer", words)
         return

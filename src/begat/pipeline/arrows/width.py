@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from begat.canon.model import Canonical
-from begat.pipeline.arrows.base import ARROWS, Pair, Sign
+from begat.pipeline.arrows.base import ARROWS, EQUAL, Pair, Sign
 from begat.pipeline.sampling import generator
 from begat.types import F64, TensorKey
 
@@ -35,6 +35,7 @@ class _Layer:
     copies: float
     stronger: float
     following: float
+    exact: bool
 
 
 @ARROWS.add("width")
@@ -62,17 +63,18 @@ def _words(layers: list[_Layer]) -> str:
 def _fewer(layers: list[_Layer]) -> Iterator[Sign]:
     if not layers or all(f.copies >= _COPIES for f in layers):
         return
+    missing = "units-missing" if all(f.exact for f in layers) else "units-missing-changed"
     if all(f.stronger >= _CUT and _NEXT[0] <= f.following <= _NEXT[1] for f in layers):
-        yield Sign("units-missing", f"{_words(layers)}; those missing are its weakest, cut from one distribution")
+        yield Sign(missing, f"{_words(layers)}; those missing are its weakest, cut from one distribution")
     elif all(_EVEN[0] <= f.stronger <= _EVEN[1] and f.copies < 0.1 for f in layers):
-        yield Sign("units-missing", f"{_words(layers)}; those missing are as strong as those kept")
+        yield Sign(missing, f"{_words(layers)}; those missing are as strong as those kept")
     else:
         yield Sign("units-more-or-fewer", _words(layers))
 
 
 def _copied(layers: list[_Layer]) -> Iterator[Sign]:
     if layers and all(f.copies >= _COPIES for f in layers):
-        yield Sign("units-repeated", f"{_words(layers)}; the others are copies of these")
+        yield Sign("units-repeated" if all(f.exact for f in layers) else "units-repeated-changed", f"{_words(layers)}; the others are copies of these")
 
 
 def _layer(fewer: Canonical, more: Canonical, key: TensorKey) -> _Layer | None:
@@ -87,7 +89,8 @@ def _layer(fewer: Canonical, more: Canonical, key: TensorKey) -> _Layer | None:
     kept, gone = strength[best], strength[extra]
     copies = float(((_unit(large[extra]) @ _unit(large[best]).T).max(1) > 0.9).mean())
     stronger = float((kept[:, None] > gone[None, :]).mean())
-    return _Layer(len(best), len(extra), copies, stronger, float(gone.max() / max(float(kept.min()), 1e-30)))
+    exact = bool(score.min() >= EQUAL)
+    return _Layer(len(best), len(extra), copies, stronger, float(gone.max() / max(float(kept.min()), 1e-30)), exact)
 
 
 def _rows(model: Canonical, key: TensorKey) -> F64:
