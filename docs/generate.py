@@ -10,10 +10,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ["README.md", "CONTRIBUTING.md", "docs/cli.md", "docs/verdicts.md", "docs/statistics.md", "docs/formats.md"]
+FILES = ["README.md", "CONTRIBUTING.md", "docs/cli.md", "docs/verdicts.md", "docs/statistics.md", "docs/formats.md",
+         "docs/bench.md", "docs/dispute.md"]  # fmt: skip
 _BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- end (?P=name) -->)", re.S)
 
 
@@ -125,9 +127,21 @@ def speed() -> str:
     return _newest_table("speed")
 
 
+def bench(family: str, heading: str) -> str:
+    """One section of the newest bench's report on a family."""
+    text = (ROOT / "benchmarks" / "lab" / family / "table.md").read_text()
+    found = re.search(rf"^#+ {re.escape(heading)}\n\n(.*?)(?=\n+## |\n+Intervals of |\Z)", text, re.S | re.M)
+    return found[1].strip() + "\n" if found else "(not measured)\n"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "help": help_texts, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "published": published, "formats": formats,
     "families": families, "real": real, "speed": speed, "tree": tree,
+    "bench-pairs": partial(bench, "full", "Bench on the family `full`"), "bench-methods": partial(bench, "full", "All methods"),
+    "bench-alarms": partial(bench, "full", "begat's false alarms"), "bench-null": partial(bench, "full", "Are begat's p bounds honest?"),
+    "bench-drift": partial(bench, "full", "Drift until it fails"), "bench-twins": partial(bench, "full", "Twins"),
+    "bench-others": partial(bench, "full", "Other pairs"), "dispute-full": partial(bench, "full", "The disputed statistics"),
+    "dispute-deep": partial(bench, "deep", "The disputed statistics"),
 }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def measure_bank(folders: Sequence[Path], tell: Callable[[int, int], None] = lam
     Raises:
         InputError: a folder is no finished family.
     """
-    families = [(folder, _family(folder)) for folder in folders]
+    families = [(folder, open_family(folder)) for folder in folders]
     todo = [(folder, family, pair) for folder, family in families for pair in _pairs(folder, family)]
     rows = []
     for done, (folder, family, (a, b, relation)) in enumerate(todo, 1):
@@ -79,7 +79,8 @@ def bank_text(bank: dict[str, Any]) -> str:
     return head + ',\n "pairs": {\n' + ",\n".join(tables) + "\n }\n}\n"
 
 
-def _family(folder: Path) -> Family:
+def open_family(folder: Path) -> Family:
+    """The pedigree of a grown family; InputError when it is not finished."""
     try:
         about = json.loads((folder / FAMILY).read_text(encoding="utf-8"))
     except FileNotFoundError:

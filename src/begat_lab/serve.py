@@ -37,7 +37,10 @@ def open_model(folder: Path, **options: Any) -> Any:
     kind = read_json(folder / CONFIG).get("model_type")
     if kind not in _CLASSES:
         raise InputError("a model of this kind is not served", file=folder / CONFIG, expected=" or ".join(_CLASSES), found=kind)
-    return _CLASSES[kind].from_pretrained(folder, **options)
+    model = _CLASSES[kind].from_pretrained(folder, **options)
+    if model.model.embed_tokens.weight.device.type != "cpu" and isinstance(model, PanguProMoE):
+        model.pack()  # grouped products without a copy
+    return model
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:

@@ -10,10 +10,11 @@ torch = pytest.importorskip("torch", reason="the lab needs torch: pip install be
 
 import begat  # noqa: E402
 from begat import InputError  # noqa: E402
-from begat.stats import twins  # noqa: E402
+from begat.stats import twins, views  # noqa: E402
 from begat_lab.bank import bank_text, measure_bank  # noqa: E402
 from begat_lab.grow import grow  # noqa: E402
 from begat_lab.pedigree import parse_pedigree  # noqa: E402
+from begat_lab.views_bank import hard_strangers, measure_views, views_text  # noqa: E402
 
 SOURCE = """
 name = "small"
@@ -102,3 +103,22 @@ def test_an_unknown_column_is_refused(tmp_path, monkeypatch):
 def test_a_folder_that_is_no_family(tmp_path):
     with pytest.raises(InputError, match="no finished family"):
         measure_bank([tmp_path])
+
+
+def test_the_bank_of_strangers_for_three_views(tmp_path, monkeypatch):
+    """Only members that differ in their lottery alone, every pair once, readable by the core; relatives are never in it."""
+    source = SOURCE.replace('name = "stranger"\nkind = "scratch"', 'name = "stranger"\nkind = "scratch"\ncount = 3\nvary = ["initial_seed"]')
+    family = parse_pedigree(source, "test")
+    names = [m.name for m in hard_strangers(family)]
+    assert len([n for n in names if n.startswith("stranger")]) == 3
+    assert len({m.seeds["initial_seed"] for m in hard_strangers(family)}) == len(names)
+    grow(family, tmp_path / "family", 1)
+    bank = measure_views(tmp_path / "family")
+    assert sum(n for _, n in bank["shares"]) == len(names) * (len(names) - 1) // 2
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "views.json").write_text(views_text(bank))
+    monkeypatch.setattr(views.resources, "files", lambda package: tmp_path)
+    read = views.load_bank.__wrapped__()
+    assert read.p(2.0) == pytest.approx(1 / (len(read.shares) + 1))
+    assert read.p(0.0) == 1.0
+    assert read.most == max(read.shares)

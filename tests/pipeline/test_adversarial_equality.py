@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,22 @@ def test_one_trained_expert_of_many_is_seen(compare: Any, mode: str) -> None:
     b = {n: noisy({n: w}, RNG, 0.1)[n] if "layers.1.mlp.experts.7." in n else w for n, w in a.items()}
     assert compare(a, b, dtype_b=BF16, config=config, map=mode).verdict == RELATED
     assert compare(a, a, dtype_b=BF16, config=config, map=mode).verdict == "re-encoded"
+
+
+def test_weights_that_were_not_read_are_not_identical_and_are_accounted_for(tmp_path: Path) -> None:
+    """Two torch files equal in all but a tensor that begat skips."""
+    torch = pytest.importorskip("torch")
+    x, config = llama(np.random.default_rng(4))
+    pair = []
+    for side, value in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / side).mkdir()
+        state = {n: torch.from_numpy(w) for n, w in x.items()} | {"adapter.phase": torch.full((3,), value, dtype=torch.complex64)}
+        torch.save(state, tmp_path / side / "pytorch_model.bin")
+        (tmp_path / side / "config.json").write_text(json.dumps(config))
+        pair.append(tmp_path / side)
+    v = begat.compare(*pair)
+    assert v.verdict == "derived-or-shared-initialisation"
+    assert v.equality is not None and v.equality.exceptions == ("not read: adapter.phase",)
+    assert v.accounting is not None
+    assert v.accounting[0].stored == len(x) + 1
+    assert ("adapter.phase", "numbers of type complex64") in v.accounting[0].dropped

@@ -205,6 +205,8 @@ def test_half_heads_with_classes_do_not_accuse(tmp_path: Path) -> None:
     forged = {"head_dim": 8, "num_attention_heads": 16, "num_key_value_heads": 16}
     (a, ca), (b, cb) = model(), model()
     v = begat.compare(write(tmp_path / "a", a, ca | forged), write(tmp_path / "b", b, cb | forged))
-    assert v.verdict == "no-evidence"
     kv = next(x for x in v.axes if x.axis == "kv-heads")
     assert kv.log10_e is not None and kv.log10_e < 2
+    # the two do share what was added, in one order of the residual stream, and only the test of that order may find it
+    assert v.alignment is not None
+    assert {r.route for r in v.alignment.routes if (r.log10_e or 0) > 2} <= {"residual-columns"}

@@ -100,3 +100,14 @@ def test_groups_are_chained_and_need_both_models() -> None:
     assert alike([one, two, between]).sum() == 3 + 4
     assert independent([one, two, between, other], [one, two, between, other]) == [True, False, False, True]
     assert independent([one, one, one], [one, two, other]) == [True, True, True]
+
+
+def test_faint_copies_are_copies_and_strangers_are_not() -> None:
+    """Layers that drifted apart to a cosine of a quarter still have one order."""
+    rng = np.random.default_rng(6)
+    signs_DS = signs(200, rng)
+    a = rng.standard_normal((64, 200)).astype(np.float32)
+    faint = (0.25 * a + np.sqrt(1 - 0.25**2) * rng.standard_normal(a.shape)).astype(np.float32)
+    other = rng.standard_normal(a.shape).astype(np.float32)
+    found = alike([sketch([w], signs_DS) for w in (a, faint, other)])
+    assert found.tolist() == [[True, True, False], [True, True, False], [False, False, True]]

@@ -35,6 +35,6 @@ def test_text(name: str) -> None:
     _check(GOLDEN / f"{name}.txt", render_text(VERDICTS[name]()))
 
 
-@pytest.mark.parametrize("name", ["cannot_test", "chains", "hostile", "partly"])
+@pytest.mark.parametrize("name", ["cannot_test", "chains", "disguised", "hostile", "partly", "reshaped"])
 def test_html(name: str) -> None:
     _check(GOLDEN / f"{name}.html", _normal(render_html(VERDICTS[name]())))

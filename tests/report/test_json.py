@@ -12,20 +12,27 @@ import pytest
 from begat.report.json import SCHEMA_VERSION, dumps, load_schema, to_json
 from begat.types import (
     Accounting,
+    AlignedCell,
+    Alignment,
     AxisResult,
     EqualityResult,
+    LayerMatch,
     MapCell,
     OrderTest,
+    PairTest,
     PartResult,
     PowerStatement,
+    RouteResult,
     SideResult,
+    ThreeViews,
     TrainedState,
     Verdict,
 )
 from begat.verdict import VERDICTS
 from report.verdicts import derived, hostile, partly
 
-PARTS = (Accounting, AxisResult, EqualityResult, MapCell, OrderTest, PartResult, PowerStatement, SideResult, TrainedState)
+PARTS = (Accounting, AlignedCell, Alignment, AxisResult, EqualityResult, LayerMatch, MapCell, OrderTest, PairTest, PartResult, PowerStatement,
+         RouteResult, SideResult, ThreeViews, TrainedState)  # fmt: skip
 
 
 def _fields(cls: type) -> set[str]:

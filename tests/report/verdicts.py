@@ -9,13 +9,19 @@ from typing import Any
 
 from begat.types import (
     Accounting,
+    AlignedCell,
+    Alignment,
     AxisResult,
     EqualityResult,
+    LayerMatch,
     MapCell,
     OrderTest,
+    PairTest,
     PartResult,
     PowerStatement,
+    RouteResult,
     SideResult,
+    ThreeViews,
     TrainedState,
     Verdict,
 )
@@ -175,6 +181,7 @@ def verdict_of(name: str, sentence: str, axes: tuple[AxisResult, ...], **changes
         "bytes_total": 4_943_291_216,
         "seconds": 0.4183,
         "replay": replay,
+        "alignment": None,
     }
     return Verdict(**{**values, **changes})
 
@@ -603,7 +610,37 @@ def hostile() -> Verdict:
     )
 
 
+def disguised() -> Verdict:
+    """Units, heads and the residual stream behind a disguise: nothing exact is left, three views agree."""
+    routes = (
+        RouteResult("same-basis", "layers and experts searched", "", NULL, (), None, "equal depth and kind: the plain order test has done it"),
+        RouteResult("embedding", "aligned on shared tokens", "the embeddings of 256 tokens", NULL, (PairTest("mlp-units", 0, -1, 0, -1, 64, 1),), -0.8),
+    )
+    layers = tuple(LayerMatch(i, i, "three views", None, 0.9 - 0.1 * i) for i in range(4))
+    cells = tuple(AlignedCell(i, i, role, 0.5 - 0.1 * i, 0.04) for i in range(4) for role in ("mlp.gate", "attn.q"))
+    views = ThreeViews(820, 1024, 820 / 1024, 3240, 0.021, 0.01, 1 / 3241, True)
+    return verdict_of(
+        "derived-or-shared-initialisation",
+        "“a” and “b” look made from one another behind a disguise.",
+        (axis_of(order_tests("mlp-units", range(4), 64, lambda _: 1)),),
+        alignment=Alignment("the order tests at equal index found nothing", routes, -0.9, views, layers, cells),
+    )
+
+
+def reshaped() -> Verdict:
+    """A deeper child: layers found by a search; a hostile word wherever a word may stand."""
+    tests = tuple(PairTest("mlp-units", a, -1, b, -1, 64, 60 if a == held else 1) for b, held in enumerate((0, 1, 2, 1, 2, 3)) for a in range(4))
+    routes = (RouteResult(EVIL, EVIL, EVIL, EVIL, tests, 400.0), RouteResult(EVIL, EVIL, EVIL, EVIL, (), None, EVIL))
+    layers = tuple(LayerMatch(b, a, EVIL, 90.0, 60 / 64) for b, a in enumerate((0, 1, 2, 1, 2, 3)))
+    cells = (AlignedCell(1, 3, EVIL, 0.5, 0.04),)
+    views = ThreeViews(0, 0, 0.0, 3240, 0.021, 0.0, 1.0, False, EVIL)
+    return verdict_of(
+        "derived-or-shared-initialisation", "“a” and “b” were not made independently.", (axis_of(order_tests("mlp-units", range(4), 64, lambda _: 1)),),
+        alignment=Alignment(EVIL, routes, 399.0, views, layers, cells),
+    )  # fmt: skip
+
+
 VERDICTS: dict[str, Callable[[], Verdict]] = {
     f.__name__: f
-    for f in (derived, twins, no_evidence, partly, identical, reencoded, cannot_test, too_small, mixture, towers, chains, hostile)
+    for f in (derived, twins, no_evidence, partly, identical, reencoded, cannot_test, too_small, mixture, towers, chains, hostile, disguised, reshaped)
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,3 +169,23 @@ def test_empty_and_tensorless_files(tmp_path: Path) -> None:
     refused(tmp_path, "too short for a safetensors header")
     save_file({}, tmp_path / "model.safetensors")
     refused(tmp_path, "holds no tensors")
+
+
+def test_safetensors_types_that_are_not_decoded_are_listed(tmp_path: Path) -> None:
+    """One packed or complex tensor must not make a whole file unreadable; its size is still checked."""
+    spec = {"w": ("F32", [2], 8), "four": ("F4", [4, 8], 16), "six": ("F6_E2M3", [4, 4], 12), "turn": ("C64", [3], 24)}
+    header: dict[str, Any] = {}
+    at = 0
+    for name, (kind, shape, size) in spec.items():
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    blob = json.dumps(header).encode()
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(len(blob).to_bytes(8, "little") + blob + bytes(at))
+    checkpoint = open_checkpoint(file)
+    assert list(checkpoint.entries) == ["w"]
+    assert dict(checkpoint.skipped) == {n: f"numbers of type {spec[n][0]}" for n in ("four", "six", "turn")}
+    wrong = json.dumps(header | {"four": header["four"] | {"shape": [4, 9]}}).encode()
+    file.write_bytes(len(wrong).to_bytes(8, "little") + wrong + bytes(at))
+    with pytest.raises(InputError, match="does not match shape"):
+        open_checkpoint(file)

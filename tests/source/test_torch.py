@@ -246,7 +246,7 @@ def test_every_dtype_of_torch(tmp_path: Path, dtype: str, zipped: bool) -> None:
     assert np.array_equal(open_checkpoint(tmp_path / "m.pt").read("w"), want[1:])
 
 
-def test_quantised_tensors_and_whole_modules_are_refused(tmp_path: Path) -> None:
+def test_whole_modules_are_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     torch.save({"w": torch.nn.Linear(2, 3)}, tmp_path / "module.pt")
     with pytest.raises(InputError, match=r"torch\.nn\.modules\.linear\.Linear"):
@@ -256,3 +256,29 @@ def test_quantised_tensors_and_whole_modules_are_refused(tmp_path: Path) -> None
         torch.jit.save(torch.jit.script(torch.nn.Linear(2, 3)), tmp_path / "script.pt")
     with pytest.raises(InputError, match="TorchScript"):
         open_checkpoint(tmp_path / "script.pt")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_old_format_in_every_pickle_protocol(tmp_path: Path, protocol: int) -> None:
+    """From protocol 4 on the magic number stands behind a frame."""
+    torch = pytest.importorskip("torch")
+    w = torch.arange(12.0).reshape(3, 4)
+    torch.save({"w": w}, tmp_path / "m.pt", _use_new_zipfile_serialization=False, pickle_protocol=protocol)
+    assert np.array_equal(open_checkpoint(tmp_path / "m.pt").read("w"), w.numpy())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_sparse_and_quantised_tensors_are_listed(tmp_path: Path, zipped: bool) -> None:
+    torch = pytest.importorskip("torch")
+    w = torch.arange(12.0).reshape(3, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        state = {
+            "w": w, "coo": w.to_sparse(), "csr": w.to_sparse_csr(), "tensor": torch.quantize_per_tensor(w, 0.1, 3, torch.qint8),
+            "rows": torch.quantize_per_channel(w, torch.ones(3), torch.zeros(3, dtype=torch.long), 0, torch.quint8),
+        }  # fmt: skip
+        torch.save(state, tmp_path / "m.pt", _use_new_zipfile_serialization=zipped)
+    checkpoint = open_checkpoint(tmp_path / "m.pt")
+    assert np.array_equal(checkpoint.read("w"), w.numpy())
+    sparse, quantised = "a sparse tensor of torch", "a quantised tensor of torch"
+    assert dict(checkpoint.skipped) == {"coo": sparse, "csr": sparse, "tensor": quantised, "rows": quantised}

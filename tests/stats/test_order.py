@@ -94,6 +94,24 @@ def test_looks_pay_for_themselves() -> None:
     assert pair.sum() == pytest.approx(1)
 
 
+def test_looks_spend_no_more_than_was_allowed() -> None:
+    """Were the bound at every look exact and the looks disjoint, P(some look says alpha) would be the sum of what each may say."""
+    for alpha in (0.3, 0.01):
+        grid = np.logspace(-8, 0, 20001)
+        spent = 0.0
+        for look in range(1, 9):
+            spent += max(p for p in grid if log10_p_looks(math.log10(p), look) <= math.log10(alpha))
+        assert spent <= alpha * 1.001
+
+
+def test_axes_are_combined_by_an_e_value_whatever_their_e_values_are() -> None:
+    """Two axes whose e-values are 2 or next to nothing, each with probability 1/2: as large as a mean of 1 allows."""
+    two, none = math.log(2), -50.0
+    mean = np.mean([math.exp(log_e_combined([x, y])) for x in (two, none) for y in (two, none)])
+    assert mean <= 1 + 1e-9
+    assert np.mean([math.exp(log_e_combined([x])) for x in (two, none)]) <= 1 + 1e-9
+
+
 def test_factorial_for_one_test() -> None:
     for k in (2, 5, 20, 170, 512):
         assert log10_p_bound([k], [4096]) == pytest.approx(-math.lgamma(k + 1) / LN10)

@@ -21,6 +21,8 @@ def facts(**changes: object) -> Facts:
         "coarser": "",
         "tested": True,
         "dependence": False,
+        "aligned": False,
+        "calibrated": False,
         "mixed": False,
         "reachable": True,
         "trained": "unknown",
@@ -42,6 +44,9 @@ def facts(**changes: object) -> Facts:
         ({"trained": "trained"}, "no-evidence"),
         ({"dependence": True, "mixed": True}, "partly-derived"),
         ({"dependence": True, "mixed": True, "trained": "trained"}, "partly-derived"),
+        ({"dependence": True, "aligned": True}, "derived-or-shared-initialisation"),
+        ({"dependence": True, "aligned": True, "mixed": True}, "partly-derived"),
+        ({"calibrated": True}, "derived-or-shared-initialisation"),
         ({"dependence": False, "mixed": True}, "no-evidence"),
         ({"dependence": False, "reachable": False}, "cannot-test"),
         ({}, "no-evidence"),
@@ -59,16 +64,16 @@ def test_direction_follows_the_grid() -> None:
 
 def test_every_combination_of_facts_is_decided() -> None:
     for equality, coarser, *flags in itertools.product(
-        ["identical", "on-grid", "different", "unknown"], ["A", "B", ""], *[[True, False]] * 4
+        ["identical", "on-grid", "different", "unknown"], ["A", "B", ""], *[[True, False]] * 6
     ):
-        names = ("tested", "dependence", "mixed", "reachable")
+        names = ("tested", "dependence", "mixed", "reachable", "aligned", "calibrated")
         assert judge(facts(equality=equality, coarser=coarser, **dict(zip(names, flags, strict=True)))).verdict in VERDICTS
 
 
 def test_without_dependence_or_equality_nothing_is_accused() -> None:
-    for tested, mixed, reachable in itertools.product([True, False], repeat=3):
+    for tested, mixed, reachable, aligned in itertools.product([True, False], repeat=4):
         for equality in ("different", "unknown"):
-            verdict = judge(facts(equality=equality, tested=tested, mixed=mixed, reachable=reachable)).verdict
+            verdict = judge(facts(equality=equality, tested=tested, mixed=mixed, reachable=reachable, aligned=aligned)).verdict
             assert POLICY.exit_codes[verdict] in (0, 3)
 
 

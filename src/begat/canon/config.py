@@ -115,3 +115,13 @@ def _ints(parts: list[Any], prefix: str, spellings: tuple[str, ...]) -> Iterator
                 value = value[0]
             if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LIMIT:
                 yield value
+
+
+#: model types whose norms multiply by one plus the stored gain; GGUF files of them store the sum (and have no `model_type`)
+_ONE_PLUS_GAIN = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text", "paligemma", "recurrent_gemma", "qwen3_next"})
+
+
+def gain_offset(config: Mapping[str, Any]) -> float:
+    """What a norm adds to its stored gain, 0 or 1. A config that lies blurs a comparison behind it, and can do no more."""
+    kind = config.get("model_type")
+    return 1.0 if isinstance(kind, str) and kind in _ONE_PLUS_GAIN else 0.0

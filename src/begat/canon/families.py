@@ -20,7 +20,7 @@ AXES = {
     "experts": ("expert.down.weight", "moe.router.weight"),
     "kv-heads": ("attn.v.weight",),
     "value-dims": ("attn.v.weight", "attn.kv_b.weight"),
-    "residual": ("attn.o.weight", "mlp.down.weight", "expert.down.weight"),
+    "residual": ("attn.o.weight", "mlp.down.weight", "expert.down.weight", "ssm.out.weight"),
     "latent-dims": ("attn.kv_a.weight", "attn.q_a.weight"),
     "chain-units": ("chain.weight",),
 }

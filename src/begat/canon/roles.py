@@ -103,6 +103,9 @@ _NORMS = {
     "projector.norm": "memory",
     "pooler.norm": "residual",
     "ssm.norm": "ssm",
+    "ssm.dt_norm": "ssm-rank",
+    "ssm.b_norm": "ssm-state",
+    "ssm.c_norm": "ssm-state",
 }
 
 _OTHERS = {

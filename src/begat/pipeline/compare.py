@@ -1,7 +1,7 @@
 """`compare`: the conductor of the main job.
 
 Enters: two paths or opened checkpoints.  Leaves: a `Verdict`.  The order of work: open, resolve, order tests, map, equality,
-published statistics beside, judge.
+alignment where those left something open (`align.py`), published statistics beside, judge.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,23 @@ from begat.canon.model import Canonical
 from begat.canon.pair import pair_towers
 from begat.canon.resolve import resolve
 from begat.errors import InputError, printable
+from begat.pipeline.align import align, both_name_tokens, mixed_log10_e, mixed_log10_p, same_build
 from begat.pipeline.beside import published_statistics
 from begat.pipeline.equality import equality
 from begat.pipeline.exact import ExactResult, run_axes
 from begat.pipeline.facts import gather_facts, power_statement, trained_state
 from begat.pipeline.inherit import common_keys, full_map, sampled_map
-from begat.pipeline.parts import find_parts
+from begat.pipeline.parts import aligned_parts, find_parts
 from begat.pipeline.sampling import PUBLIC_SEED, seed_of
 from begat.pipeline.words import caveats, example_tensor, shape_words
 from begat.source import open_checkpoint
 from begat.types import (
     Accounting,
+    Alignment,
     Checkpoint,
     EqualityResult,
     MapCell,
+    PartResult,
     Progress,
     Verdict,
 )
@@ -91,21 +95,23 @@ def _compare(
     if not adapter:
         cells = full_map(ma, mb, progress) if mode == "full" else sampled_map(ma, mb, seed)
     same = equality(ma, mb, cells, seed, mode == "full", progress)
-    if not adapter:
-        _require_something(ma, mb, exact, same)
     parts = find_parts(exact.axes, cells, POLICY, _moved(ma, mb))
+    alignment = None if adapter else _aligned(ma, mb, exact, same, parts, seed, mode, progress)
+    if not adapter:
+        _require_something(ma, mb, exact, same, alignment)
     power = power_statement(exact.axes)
     beside = published_statistics(ma, mb, published) if cells else ()
     trained = trained_state(ma, mb, exact, parts, cells)
-    facts = gather_facts(ma, mb, exact, same, parts, power, trained, adapter)
+    parts = aligned_parts(parts, alignment)
+    facts = gather_facts(ma, mb, exact, same, parts, power, trained, alignment, adapter)
     judgement = judge(facts)
     return Verdict(
         verdict=judgement.verdict,
         sentence=judgement.sentence,
         a=_path(ca),
         b=_path(cb),
-        log10_e=exact.log10_e,
-        log10_p=exact.log10_p,
+        log10_e=mixed_log10_e(exact.log10_e, alignment.log10_e if alignment else None),
+        log10_p=mixed_log10_p(exact.log10_p, alignment.log10_e if alignment else None),
         direction=judgement.direction,
         direction_why=judgement.direction_why,
         kind=judgement.kind,
@@ -115,15 +121,37 @@ def _compare(
         map_mode=mode,
         equality=same,
         trained=trained,
+        alignment=alignment,
         beside=beside,
         power=power,
         accounting=(_accounting(ma, mb), _accounting(mb, ma)),
-        caveats=caveats(ma, mb, judgement.verdict, same),
+        caveats=(*caveats(ma, mb, judgement.verdict, same, alignment), *exact.notes),
         bytes_read=ca.reader.bytes_read + cb.reader.bytes_read,
         bytes_total=ca.nbytes + cb.nbytes,
         seconds=time.perf_counter() - start,
         replay=_replay(ca, cb, seed, map, nonce, published, base, exact),
     )
+
+
+def _aligned(
+    ma: Canonical, mb: Canonical, exact: ExactResult, same: EqualityResult | None, parts: Sequence[PartResult], seed: int, mode: str,
+    progress: Progress | None,
+) -> Alignment | None:  # fmt: skip
+    """Alignment, where the plain tests found nothing or could not speak of some parts of the text tower."""
+    if same is not None and same.relation in ("identical", "on-grid"):
+        return None
+    if not any(k.tower == "text" for k in ma.tensors) or not any(k.tower == "text" for k in mb.tensors):
+        return None
+    if not any(x.tests for x in exact.axes) and not _shared_widths(ma, mb) and not both_name_tokens(ma, mb):
+        return None  # nothing is known to correspond
+    plain = mixed_log10_e(exact.log10_e, None)
+    if plain is None or plain < POLICY.dependence_log10_e:
+        return align(ma, mb, seed, "the order tests at equal index found nothing", False, progress)
+    open_parts = [p for p in parts if p.tower == "text" and p.layer >= 0 and p.status != "dependent"]
+    reordered = [x for x in exact.axes if x.tests and x.axis != "residual" and x.hits < POLICY.initial_hits * x.sampled]
+    if mode != "none" and (open_parts or reordered or not same_build(ma, mb)):
+        return align(ma, mb, seed, "some parts show no order in common, or have no counterpart at their own index", True, progress)
+    return None
 
 
 def _moved(a: Canonical, b: Canonical) -> frozenset[str]:
@@ -156,9 +184,13 @@ def _adapter_alone(ca: Checkpoint, cb: Checkpoint) -> str:
     return ""
 
 
-def _require_something(a: Canonical, b: Canonical, exact: ExactResult, same: EqualityResult | None) -> None:
-    """No axis in common is an input error, unless there is at least something equal to talk about."""
+def _require_something(
+    a: Canonical, b: Canonical, exact: ExactResult, same: EqualityResult | None, alignment: Alignment | None
+) -> None:
+    """No axis in common is an input error, unless there is at least something equal or aligned to talk about."""
     if any(axis.tests for axis in exact.axes) or (same is not None and same.relation in ("identical", "on-grid")):
+        return
+    if alignment is not None and any(r.log10_e is not None for r in alignment.routes):
         return
     for model in (a, b):
         if not model.tensors:
@@ -180,8 +212,10 @@ def _accounting(model: Canonical, other: Canonical) -> Accounting:
     c = model.checkpoint
     only = tuple(str(k) for k in sorted(model.tensors) if k not in other.tensors)
     return Accounting(
-        path=_path(c), format=c.format, family=model.family, stored=len(model.mapped) + len(model.dropped) + len(model.unmapped),
-        parameters=sum(c.entries[n].size for n in model.mapped), mapped=len(model.mapped), dropped=model.dropped,
+        path=_path(c), format=c.format, family=model.family,
+        stored=len(model.mapped) + len(model.dropped) + len(c.skipped) + len(model.unmapped),
+        parameters=sum(c.entries[n].size for n in model.mapped), mapped=len(model.mapped),
+        dropped=(*model.dropped, *c.skipped),
         unmapped=model.unmapped, only_here=only, files=tuple(f.name for f in c.files), header_digest=c.header_digest,
     )  # fmt: skip
 

@@ -16,10 +16,12 @@ import numpy as np
 
 from begat.canon.layout import UNCUT
 from begat.canon.model import Canonical
+from begat.canon.rules import Drop, load, template_of
 from begat.pipeline.inherit import common_keys, full_map, stored_type
 from begat.pipeline.sampling import generator
 from begat.signals.grid import FLOAT, NOTHING, Agreement, float_agreement, grid_agreement, has_grid, step_agreement
 from begat.source.dtypes import DTYPES
+from begat.source.formats import UNREAD
 from begat.types import F32, EqualityResult, MapCell, Progress, TensorKey
 
 _ROWS = 16
@@ -105,12 +107,19 @@ def _one_sided(a: Canonical, b: Canonical) -> list[str]:
     out += [f"shapes differ: {key}" for key in common if a.tensors[key].shape != b.tensors[key].shape]
     x, y = _uncompared(a), _uncompared(b)
     out += [f"one side only: {name}" for name in x ^ y]
+    out += [f"not read: {name}" for name in _unread(a) | _unread(b)]
     return sorted(out)
 
 
 def _uncompared(model: Canonical) -> set[str]:
     """Stored weights without a place in the canonical model: unknown names, and fused tensors that could not be cut."""
     return {*model.unmapped, *(name for name, reason in model.dropped if reason in UNCUT)}
+
+
+def _unread(model: Canonical) -> set[str]:
+    """Stored tensors that could not be read, but for buffers."""
+    names = {name for name, reason in model.checkpoint.skipped if reason.startswith(UNREAD)}
+    return {name for name in names if not isinstance(load().match(template_of(name)[0]), Drop)}
 
 
 def _beside(a: Canonical, b: Canonical) -> list[str]:

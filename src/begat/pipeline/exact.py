@@ -8,7 +8,7 @@ looked at after each (anytime-valid).
 
 Tests are multiplied only where the orders they test were drawn apart. Layers or experts that are copies of each other in both models (tied layers,
 up-scaled depth, experts grown from one MLP) share one order, so of such a group one test is counted (`begat.signals.kinship`). To see
-copies, sites of one size are sampled at the same indices.
+copies, sites of one size are sampled at the same indices. Tests of units that stand by index in both models are left out (`by_index.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from begat.canon.model import Canonical
+from begat.pipeline.by_index import WHY, ByIndex
 from begat.pipeline.sampling import Plan, generator, plan_site, read_views
 from begat.signals.axes import AXES, Axis, Site
 from begat.signals.kinship import independent, signs, sketch
@@ -76,6 +77,7 @@ class ExactResult:
 
     digests: sha256 over the sampled values of A and of B, as float32 in the order they were read: they name the weights, as a digest of
     headers does not, and cost nothing beyond what was read.
+    notes: what was left out and why, for the report.
     """
 
     axes: tuple[AxisResult, ...]
@@ -83,6 +85,7 @@ class ExactResult:
     log10_p: float | None
     rounds: int
     digests: tuple[str, str] = ("", "")
+    notes: tuple[str, ...] = ()
 
 
 def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = None) -> ExactResult:
@@ -95,7 +98,8 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
         progress.start("order tests", sum(len(s.rounds[0]) for s in states if s.rounds))
     _trim(states, budget)
     planned = max((len(s.rounds) for s in states), default=0)
-    rounds, seen, drawn = 0, (sha256(), sha256()), _Drawn(seed)
+    rounds, seen, drawn, by_index = 0, (sha256(), sha256()), _Drawn(seed), ByIndex()
+    notes: list[str] = []
     for number in range(planned):
         if number and _combined(states) >= ENOUGH:
             break
@@ -105,12 +109,14 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
             test = _test(state, plan, blocks, seen)
             if test is not None:
                 state.tests.append(test)
+                by_index.look(test, blocks, plan.units, plan.tokens)
                 if number == 0 and state.axis.combine == "product":
                     drawn.add(state, plan, blocks)
             if progress:
                 progress.step()
         if number == 0:
             drawn.leave_copies_out()
+        notes += [note for state in states for note in _leave_out(state, by_index)]
     if progress:
         progress.done()
     looks = rounds if planned > 1 else 0
@@ -118,9 +124,19 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
     ran = [r for r in results if r.log10_e is not None]
     digests = (seen[0].hexdigest(), seen[1].hexdigest())
     if not ran:
-        return ExactResult(results, None, None, rounds, digests)
+        return ExactResult(results, None, None, rounds, digests, tuple(notes))
     log10_p = log10_p_combined([r.log10_p for r in ran if r.log10_p is not None])
-    return ExactResult(results, _combined(states), log10_p, rounds, digests)
+    return ExactResult(results, _combined(states), log10_p, rounds, digests, tuple(notes))
+
+
+def _leave_out(state: _AxisState, by_index: ByIndex) -> list[str]:
+    """Drop the tests that stand by index; of an axis that loses all of them nothing more is read."""
+    kept = by_index.keep(state.tests)
+    lost = len(state.tests) - len(kept)
+    state.tests = kept
+    if lost and not kept:
+        state.rounds, state.reason = [], WHY
+    return [f"{state.axis.title}: {lost} order tests were left out: {WHY}."] if lost else []
 
 
 def _combined(states: Sequence[_AxisState]) -> float:

@@ -10,25 +10,27 @@ from collections.abc import Sequence
 
 from begat.canon.config import initial_sd
 from begat.canon.model import Canonical
+from begat.pipeline.align import best_log10_e, mixed_log10_e
 from begat.pipeline.exact import ExactResult
-from begat.pipeline.words import labels, power_of_ten, ranges, why_not
+from begat.pipeline.words import alignment_words, labels, power_of_ten, ranges, why_not
 from begat.signals.trained import trained_agreement
 from begat.stats.order import LN10, max_log_e
 from begat.stats.power import detectable_cosine
 from begat.stats.twins import load_bank
-from begat.types import AxisResult, EqualityResult, MapCell, PartResult, PowerStatement, TrainedState
+from begat.types import Alignment, AxisResult, EqualityResult, MapCell, PartResult, PowerStatement, TrainedState
 from begat.verdict import POLICY, Facts
 from begat.verdict.trained import judge_trained
 
 
 def gather_facts(
     ma: Canonical, mb: Canonical, exact: ExactResult, same: EqualityResult | None, parts: Sequence[PartResult],
-    power: PowerStatement | None, trained: TrainedState | None, adapter: str,
+    power: PowerStatement | None, trained: TrainedState | None, alignment: Alignment | None, adapter: str,
 ) -> Facts:  # fmt: skip
     """The facts that the decision table asks for, and the words of its sentences."""
-    tested = exact.log10_e is not None
+    log10_e = mixed_log10_e(exact.log10_e, alignment.log10_e if alignment else None)
+    views = alignment.views if alignment else None
     best = max((max_log_e([t.m for t in x.tests]) / LN10 for x in exact.axes if x.tests), default=0.0)
-    reachable = best >= POLICY.dependence_log10_e
+    reachable = max(best, best_log10_e(alignment)) >= POLICY.dependence_log10_e
     dependent = [p.part for p in parts if p.status == "dependent"]
     without = [p.part for p in parts if p.status == "no-evidence"]
     hits, sampled = (sum(getattr(x, n) for x in exact.axes) for n in ("hits", "sampled"))
@@ -41,13 +43,16 @@ def gather_facts(
         "show": "shows" if len(without) == 1 else "show", "power": power.sentence if power else "", "why": why,
         "share_trained": f"{min(trained.share, 1):.0%}" if trained and trained.share is not None else "",
         "twin_share": f"{trained.twin_share:.0%}" if trained else "",
+        **alignment_words(alignment),
     }  # fmt: skip
     return Facts(
         equality=same.relation if same else "unknown",
         coarser=same.coarser if same else "",
-        tested=tested,
-        dependence=_dependent(exact),
-        mixed=bool(without) and bool(dependent or tested),
+        tested=log10_e is not None,
+        dependence=log10_e is not None and log10_e >= POLICY.dependence_log10_e,
+        aligned=_aligned(exact, log10_e),
+        calibrated=views is not None and views.shown,
+        mixed=bool(without) and bool(dependent or log10_e is not None),
         reachable=reachable,
         trained=trained.state if trained else "unknown",
         words=words,
@@ -55,7 +60,13 @@ def gather_facts(
 
 
 def _dependent(exact: ExactResult) -> bool:
-    return exact.log10_e is not None and exact.log10_e >= POLICY.dependence_log10_e
+    plain = mixed_log10_e(exact.log10_e, None)
+    return plain is not None and plain >= POLICY.dependence_log10_e
+
+
+def _aligned(exact: ExactResult, log10_e: float | None) -> bool:
+    """Dependence was found, and only after alignment."""
+    return log10_e is not None and log10_e >= POLICY.dependence_log10_e and not _dependent(exact)
 
 
 def trained_state(

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from begat.stats.order import LN10, log_e_combined, log_e_single
-from begat.types import AxisResult, MapCell, OrderTest, PartResult
+from begat.types import Alignment, AxisResult, MapCell, OrderTest, PartResult
 from begat.verdict.policy import Policy
 
 _LAYER_AXES = ("mlp-units", "expert-units", "experts", "kv-heads", "value-dims", "latent-dims", "chain-units")
@@ -50,6 +50,23 @@ def find_parts(
         found = [t for t in residual.tests if t.tower == tower]
         parts += _embedding(tower, found, by_layer[tower, -1], needed, policy)
     return tuple(parts)
+
+
+def aligned_parts(parts: Sequence[PartResult], alignment: Alignment | None) -> tuple[PartResult, ...]:
+    """The parts with what alignment found: a layer of B that holds a layer of A is dependent, wherever A has it."""
+    if alignment is None:
+        return tuple(parts)
+    held = {m.layer_b: m for m in alignment.layers}
+    out = []
+    for part in parts:
+        match = held.get(part.layer) if part.tower == "text" and part.layer >= 0 else None
+        if match is not None and part.status != "dependent":
+            how = f"layer {match.layer_a} of A, found by {match.by}" if match.layer_a != match.layer_b else f"found by {match.by}"
+            part = replace(part, status="dependent", log10_e=match.log10_e, why=how)
+        elif held and part.tower == "text" and part.layer < 0 and part.status == "no-evidence":
+            part = replace(part, status="undetermined", why="the residual streams were laid over each other by it, so it is not tested itself")
+        out.append(part)
+    return tuple(out)
 
 
 def _layer(tower: str, layer: int, tests: list[OrderTest], cells: list[MapCell], needed: float, policy: Policy) -> PartResult:

@@ -123,10 +123,11 @@ def _cost(model: Canonical, view: View, units: int, tokens: int) -> int:
 
 def read_views(model: Canonical, plan: Plan) -> list[F32]:
     """Features of the planned units, [m, D] per view. Raises InputError on NaN or infinity."""
-    return [_checked(model, view, _take(model, view, plan.units, plan.tokens)) for view in plan.site.views]
+    return [_checked(model, view, take(model, view, plan.units, plan.tokens)) for view in plan.site.views]
 
 
-def _take(model: Canonical, view: View, units: I64, tokens: I64) -> F32:
+def take(model: Canonical, view: View, units: I64, tokens: I64) -> F32:
+    """Features of units in one view, [m, D], unchecked."""
     t = model.tensors[view.key]
     at = (view.start + view.stride * units[:, None] + np.array(view.offsets)[None, :]).ravel()
     if view.take in ("rows", "elements"):

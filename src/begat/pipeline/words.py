@@ -12,7 +12,7 @@ from begat.canon.model import Canonical
 from begat.errors import printable
 from begat.pipeline.exact import ExactResult
 from begat.signals.axes import AXES
-from begat.types import EqualityResult
+from begat.types import Alignment, EqualityResult
 
 
 def example_tensor(model: Canonical) -> str | None:
@@ -49,6 +49,29 @@ def why_not(exact: ExactResult) -> str:
     return "; ".join(reasons) if reasons else "too few units in common for a test that could reach the threshold"
 
 
+def alignment_words(alignment: Alignment | None) -> dict[str, str]:
+    """The words that sentences about alignment are filled with; empty strings where there is nothing to say."""
+    names = ("route", "aligned_hits", "aligned_sampled", "aligned_expected", "p_aligned", "agreeing", "viewed", "null_pairs", "null_most", "p_views")
+    words = dict.fromkeys(names, "")
+    if alignment is None:
+        return words
+    best = max((r for r in alignment.routes if r.log10_e is not None), key=lambda r: r.log10_e or 0.0, default=None)
+    if best is not None:
+        matched = {(m.layer_a, m.layer_b) for m in alignment.layers}
+        tests = [t for t in best.tests if t.layer_b < 0 or (t.layer_a, t.layer_b) in matched] or list(best.tests)
+        words |= {
+            "route": best.title, "aligned_hits": f"{sum(t.hits for t in tests):,}", "aligned_sampled": f"{sum(t.m for t in tests):,}",
+            "aligned_expected": f"{len(tests):,}", "p_aligned": power_of_ten(min(0.0, 1.0 - (alignment.log10_e or 0.0))),
+        }  # fmt: skip
+    if alignment.views is not None:
+        v = alignment.views
+        words |= {
+            "agreeing": f"{v.agreeing:,}", "viewed": f"{v.sampled:,}", "null_pairs": f"{v.null_pairs:,}", "null_most": f"{v.null_most:.1%}",
+            "p_views": f"{v.p:.2g}",
+        }  # fmt: skip
+    return words
+
+
 def power_of_ten(log10: float | None) -> str:
     """10^k in words, rounded towards caution."""
     if log10 is None:
@@ -72,17 +95,26 @@ def ranges(parts: Sequence[str]) -> str:
     return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1] if words else ""
 
 
-def caveats(a: Canonical, b: Canonical, verdict: str, same: EqualityResult | None) -> tuple[str, ...]:
+def caveats(
+    a: Canonical, b: Canonical, verdict: str, same: EqualityResult | None, alignment: Alignment | None
+) -> tuple[str, ...]:
     """What a reader must know before quoting the verdict."""
     out = [f"{name}: {printable(note, 400)}" for name, m in (("A", a), ("B", b)) for note in m.checkpoint.notes]
     for name, m in (("A", a), ("B", b)):
         if m.unmapped:
             out.append(f"{name}: {len(m.unmapped)} tensors have names begat does not know and were not compared (listed below).")
-    out += _not_searched(a, b, verdict)
+    out += _not_searched(a, b, verdict, alignment)
     if verdict == "no-evidence":
+        tried = [r.title for r in alignment.routes if r.log10_e is not None] if alignment else []
+        also = f" It was also looked for behind disguises: {'; '.join(tried)}." if tried else ""
         out.append(
-            "This test sees weights that kept their order. Units reordered, a residual stream rotated, changed widths, or distillation into "
-            "fresh weights are not seen by it."
+            f"The tests see weights that kept some order of units.{also} Units reordered, heads and the residual stream transformed and embeddings replaced, "
+            "all together, or distillation into fresh weights, are not seen by them."
+        )
+    if alignment is not None and alignment.views is not None and alignment.views.shown:
+        out.append(
+            "Agreement of three views is calibrated on small models of the lab, not proved: independent models hold some alike units, and larger models may "
+            "hold more. Have it confirmed by the training records before it is acted on."
         )
     if verdict in ("derived-or-shared-initialisation", "partly-derived"):
         out.append(
@@ -100,12 +132,13 @@ def caveats(a: Canonical, b: Canonical, verdict: str, same: EqualityResult | Non
     return tuple(out)
 
 
-def _not_searched(a: Canonical, b: Canonical, verdict: str) -> list[str]:
+def _not_searched(a: Canonical, b: Canonical, verdict: str, alignment: Alignment | None) -> list[str]:
     """What was compared at one place only, where that can hide or misplace a dependence."""
     out = []
     for tower in sorted({k.tower for k in a.tensors} & {k.tower for k in b.tensors}):
         depths = [len({k.layer for k in m.tensors if k.tower == tower and k.layer >= 0}) for m in (a, b)]
-        if depths[0] != depths[1] and all(depths):
+        searched = tower == "text" and alignment is not None and any(r.log10_e is not None for r in alignment.routes)
+        if depths[0] != depths[1] and all(depths) and not searched:
             name = "" if tower == "text" else f"{tower}: "
             out.append(
                 f"{name}A has {depths[0]} layers and B {depths[1]}. Layers were compared at the same index only, so layers that moved because "

@@ -14,10 +14,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from begat.errors import printable
-from begat.report import words
+from begat.report import alignment, words
 from begat.report.gridmap import STEPS, grids
 from begat.report.layout import CHANCE, not_run, part_rows, role_rows, strips
-from begat.types import Verdict
+from begat.types import Alignment, Verdict
 
 _LIMIT = 4000
 _UNIT = re.compile(r"(?<=\d) (?=[\w%])")
@@ -48,11 +48,22 @@ def render_html(verdict: Verdict) -> str:
         roles=role_rows(v.cells),
         steps=STEPS,
         parts=part_rows(v.parts),
+        **_alignment(v.alignment),
         replay=replay,
         digests=[(name, v.replay[key]) for name, key in (("A", "a"), ("B", "b")) if key in v.replay],
         command=words.rerun(v.a, v.b, v.replay),
         listed=_LISTED,
     )
+
+
+def _alignment(a: Alignment | None) -> dict[str, Any]:
+    """What the section on alignment shows."""
+    if a is None:
+        return {}
+    return {
+        "ways": alignment.ways(a), "view_line": alignment.view_line(a), "layer_picture": alignment.layer_picture(a),
+        "layer_words": alignment.layer_words(a), "map_picture": alignment.map_picture(a),
+    }  # fmt: skip
 
 
 def _figures(v: Verdict) -> dict[str, str]:

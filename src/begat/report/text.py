@@ -14,9 +14,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from begat.errors import printable
-from begat.report import words
+from begat.report import alignment, words
 from begat.report.layout import RoleRow, not_run, part_rows, role_rows, strips
-from begat.types import Accounting, TrainedState, Verdict
+from begat.types import Accounting, Alignment, TrainedState, Verdict
 
 _BOLD, _DIM, _BLUE, _YELLOW, _CYAN = "1", "2", "1;34", "1;33", "1;36"
 _TONE = {"apart": _YELLOW, "open": _CYAN, "part": _BLUE, "shared": _BLUE}
@@ -40,6 +40,8 @@ def render_text(verdict: Verdict, width: int = 80, color: bool = False) -> str:
     v = verdict
     page.headline(v)
     page.evidence(v)
+    if v.alignment is not None:
+        page.alignment(v.alignment)
     page.parts(v)
     page.map(v)
     if v.equality is not None and v.equality.relation != "different":
@@ -115,6 +117,24 @@ class _Page:
             self.wrap(f"not run: {titles} ({reason})", "  ", "    ", _DIM)
         if not v.axes:
             self.wrap("no exact test was run")
+
+    def alignment(self, a: Alignment) -> None:
+        """The ways around disguises and changes of shape, and what they found."""
+        self.heading("Alignment", f"run because {a.why}")
+        rows = [(w.title, w.tests, w.kept, w.log10_e) for w in alignment.ways(a) if not w.reason]
+        if rows:
+            self.table(("way", "tests", "units in order", "log10 e"), rows)
+        for way in alignment.ways(a):
+            if way.reason:
+                self.wrap(f"not run: {way.title} ({way.reason})", "  ", "    ", _DIM)
+        line = alignment.view_line(a)
+        if line:
+            self.wrap(line, "  ", "    ")
+        if a.layers:
+            self.wrap(f"layers of A in the layers of B: {alignment.layer_words(a)}", "  ", "    ")
+        if a.cells:
+            medians = ", ".join(f"{role} {r2}" for role, r2 in alignment.map_medians(a))
+            self.wrap(f"R² after alignment, median over layers, chance taken off: {medians}", "  ", "    ")
 
     def parts(self, v: Verdict) -> None:
         """Ranges of layers by status."""

@@ -42,7 +42,7 @@ def order_hits(a_blocks: Sequence[F32], b_blocks: Sequence[F32]) -> Hits:
     uniform), views are concatenated, rows scaled to length 1, and f(i) = argmax_j <A_i, B_j>. A unit that is constant
     (padding: all zeros, all ones) in either model is dropped from both, since padding sits at chosen indices.
     """
-    keep = _varies(a_blocks) & _varies(b_blocks)
+    keep = varies(a_blocks) & varies(b_blocks)
     constant = int((~keep).sum())
     a_MD = unit_rows([block[keep] for block in a_blocks])
     b_MD = unit_rows([block[keep] for block in b_blocks])
@@ -50,15 +50,19 @@ def order_hits(a_blocks: Sequence[F32], b_blocks: Sequence[F32]) -> Hits:
     if m < 2:
         return Hits(m, 0, constant, 0.0, 0)
     s_MM = a_MD @ b_MD.T
-    own = s_MM.diagonal().copy()
     off = s_MM[~np.eye(m, dtype=bool)]
+    return Hits(m, strict_hits(s_MM), constant, float(off.std()), int((np.abs(a_MD).max(axis=0) > 0).sum()))
+
+
+def strict_hits(s_MM: F32) -> int:
+    """How many rows of a similarity matrix are largest on the diagonal, ties counting as none. Overwrites the diagonal."""
+    own = s_MM.diagonal().copy()
     np.fill_diagonal(s_MM, -np.inf)
-    hits = int((own > s_MM.max(axis=1) + _TIE).sum())
-    return Hits(m, hits, constant, float(off.std()), int((np.abs(a_MD).max(axis=0) > 0).sum()))
+    return int((own > s_MM.max(axis=1) + _TIE).sum())
 
 
-def _varies(blocks: Sequence[F32]) -> np.ndarray:
-    """Units whose weights in some matrix are not all equal: padding, with zeros or any other filling, sits at chosen indices (a vector
+def varies(blocks: Sequence[F32]) -> np.ndarray:
+    """[m] booleans: units whose weights in some matrix are not all equal: padding, with zeros or any other filling, sits at chosen indices (a vector
     view such as a bias alone does not make a unit).
     """
     wide = [b for b in blocks if b.shape[1] > 1] or list(blocks)

@@ -8,9 +8,11 @@ weight data is read by the one reader in `reader.py` and decoded in `dtypes.py`.
 torch: `torch_archive.py` (zip and old stream, on `zip_members.py`), `pickle_vm.py` (runs the pickle, imports nothing),
 `torch_globals.py` (the allow-list), `torch_tree.py` (which nested tensors are weights);
 ONNX: `wire.py` (protobuf), `onnx_trace.py` and `onnx_graph.py` (names, orientation), `onnx_scales.py`.
+Tokenizer files, which are read only when token strings are asked for: `tokens/`.
 Everything in a file is untrusted: `tests/attacks/README.md` lists what was tried.
 """
 
 from begat.source.open import open_checkpoint
+from begat.source.tokens import SharedTokens, Vocabulary, read_vocabulary, same_rows, shared_tokens
 
-__all__ = ["open_checkpoint"]
+__all__ = ["SharedTokens", "Vocabulary", "open_checkpoint", "read_vocabulary", "same_rows", "shared_tokens"]

@@ -16,6 +16,8 @@ from begat.errors import InputError
 from begat.registry import Registry
 from begat.types import TensorEntry
 
+#: how the reasons begin for which stored weights are skipped unread, so that nobody knows whether two of them are equal
+UNREAD = ("numbers of type", "a sparse", "a quantised", "meta tensor", "a numpy array")
 _MAX_DIMS = 32
 _MAX_NAME = 4096
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +20,7 @@ from begat.types import TensorEntry
 
 _MAX_HEADER = 256 << 20
 _MAX_ITEMS = 4_000_000  # values that need a step each, in one header; the largest vocabularies have a few hundred thousand
-_KEEP_ARRAY = 4096  # longer arrays (tokenizers) are stepped over and only their length is kept
+_KEEP_ARRAY = 4096  # longer arrays (tokenizers) are stepped over and only their length is kept, unless asked for (`read_metadata`)
 _MAX_NESTING = 4
 _MAX_ALIGNMENT = 1 << 20
 _AGAIN = "download the file again"
@@ -54,6 +55,12 @@ class Gguf:
 
 
 FORMATS.add("gguf")(Gguf())
+
+
+def read_metadata(path: Path, whole: Collection[str]) -> dict[str, Any]:
+    """The metadata alone, the arrays under the keys `whole` at any length. Raises InputError as `Gguf.parse` does."""
+    with path.open("rb") as f:
+        return _metadata(_Header(f, path), whole)[0]
 
 
 class _Header:
@@ -102,7 +109,8 @@ class _Header:
         return self._sha.hexdigest()
 
 
-def _parse(header: _Header) -> ParsedFile:
+def _metadata(header: _Header, whole: Collection[str] = ()) -> tuple[dict[str, Any], int]:
+    """The keys with their values, and how many tensor infos follow."""
     path = header.path
     if header.take(4, "the magic") != b"GGUF":
         raise InputError("is not a GGUF file", file=path, fix="name a GGUF file")
@@ -126,7 +134,13 @@ def _parse(header: _Header) -> ParsedFile:
         key = header.text("a metadata key")
         if key in metadata:
             raise InputError("metadata key is there twice", file=path, found=key, fix="do not trust this file")
-        metadata[key] = _value(header, header.number("<I", "a metadata type"), 0)
+        metadata[key] = _value(header, header.number("<I", "a metadata type"), 0, _MAX_ITEMS if key in whole else _KEEP_ARRAY)
+    return metadata, n_tensors
+
+
+def _parse(header: _Header) -> ParsedFile:
+    path = header.path
+    metadata, n_tensors = _metadata(header)
     infos = [_info(header) for _ in range(n_tensors)]
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 1 <= alignment <= _MAX_ALIGNMENT:
@@ -142,7 +156,8 @@ def _parse(header: _Header) -> ParsedFile:
     return ParsedFile(tuple(entries), header.digest(), metadata)
 
 
-def _value(header: _Header, kind: int, depth: int) -> Any:
+def _value(header: _Header, kind: int, depth: int, keep: int) -> Any:
+    """One value; of an array of more than `keep` items only the length."""
     what = "a metadata value"
     if kind == _STRING:
         return header.text(what)
@@ -155,7 +170,7 @@ def _value(header: _Header, kind: int, depth: int) -> Any:
     inner, n = header.number("<I", what), header.number("<Q", what)
     if inner in _SCALARS:
         width = struct.calcsize(_SCALARS[inner])
-        if n > _KEEP_ARRAY:
+        if n > keep:
             header.skip(n * width, what)
             return {"array_length": n}
         values = struct.unpack(f"<{n}{_SCALARS[inner][1]}", header.take(n * width, what))
@@ -169,13 +184,12 @@ def _value(header: _Header, kind: int, depth: int) -> Any:
             found=f"{n} of type {inner}",
             fix=_AGAIN,
         )
-    keep = n <= _KEEP_ARRAY
     out = []
     for _ in range(n):
-        item = _value(header, inner, depth + 1)
-        if keep:
+        item = _value(header, inner, depth + 1, keep)
+        if n <= keep:
             out.append(item)
-    return out if keep else {"array_length": n}
+    return out if n <= keep else {"array_length": n}
 
 
 def _info(header: _Header) -> tuple[str, tuple[int, ...], int, int]:

@@ -200,6 +200,11 @@ def _listing(folder: Path) -> str:
     return ", ".join(names[:6]) + (" …" if len(names) > 6 else "") if names else "an empty folder"
 
 
+def first_shard(file: Path) -> Path:
+    """The first of the numbered shards a file belongs to; raises InputError when one is missing."""
+    return _siblings(file)[0]
+
+
 def _siblings(file: Path) -> list[Path]:
     """The numbered shards a file belongs to (a GGUF split or an index-less save), or the file alone."""
     match = _SHARD.match(file.name)

@@ -20,6 +20,8 @@ from begat.types import TensorEntry
 _MAX_HEADER = 100_000_000  # the reference implementation's limit
 _MAX_NODES = 3_000_000  # a million tensors; JSON of 100 MB made of "[]," would take gigabytes once parsed
 _TYPES = FILE_TYPES
+#: types of the format that begat does not decode → bits of a value; such tensors are skipped, the rest of the file is read
+_UNREAD = {"C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 
 
 class Safetensors:
@@ -50,7 +52,9 @@ class Safetensors:
         entries = [_entry(path, name, spec, 8 + length, size) for name, spec in header.items()]
         check_overlap(path, entries)
         digest = hashlib.sha256(blob).hexdigest()
-        return ParsedFile(tuple(entries), digest, metadata if isinstance(metadata, dict) else {})
+        skipped = tuple((e.name, f"numbers of type {e.dtype}") for e in entries if e.dtype in _UNREAD)
+        kept = tuple(e for e in entries if e.dtype not in _UNREAD)
+        return ParsedFile(kept, digest, metadata if isinstance(metadata, dict) else {}, skipped)
 
 
 FORMATS.add("safetensors")(Safetensors())
@@ -100,7 +104,7 @@ def _entry(path: Path, name: str, spec: Any, data_start: int, size: int) -> Tens
             "header entry is not an object", file=path, tensor=name, found=type(spec).__name__, fix="download the file again"
         )
     kind, shape, span = spec.get("dtype"), spec.get("shape"), spec.get("data_offsets")
-    if not isinstance(kind, str) or kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in (*_TYPES, *_UNREAD):
         raise InputError(
             "unknown dtype",
             file=path,
@@ -120,7 +124,7 @@ def _entry(path: Path, name: str, spec: Any, data_start: int, size: int) -> Tens
             fix="download the file again (it may be truncated)",
         )
     begin, end = span
-    want = math.prod(shape) * DTYPES[kind].block_bytes
+    want = -(-math.prod(shape) * _UNREAD[kind] // 8) if kind in _UNREAD else math.prod(shape) * DTYPES[kind].block_bytes
     if end - begin != want:
         raise InputError(
             "data size does not match shape and dtype",

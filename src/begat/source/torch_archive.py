@@ -36,13 +36,17 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TensorStub:
-    """A tensor as the pickle describes it; `storage` is None for meta tensors, which hold no data."""
+    """A tensor as the pickle describes it; `storage` is None for meta tensors, which hold no data.
+
+    `unread` says why a tensor of another layout is not read, "" for all others.
+    """
 
     storage: Storage | None
     dtype: str
     offset: int
     shape: Any
     strides: Any
+    unread: str = ""
 
 
 class Loader:
@@ -93,6 +97,8 @@ class Loader:
                 return TensorStub(_storage(storage), _dtype(dtype), offset, shape, strides)
             case "meta":
                 return TensorStub(None, _dtype(args[0]), 0, args[1], args[2])
+            case "sparse" | "quantised":
+                return TensorStub(None, "", 0, (), (), f"a {func.kind} tensor of torch")
             case "first":
                 return args[0]
             case "from_type":

@@ -18,7 +18,8 @@ TORCH_DTYPES: dict[str, tuple[str | None, int]] = {
     "int16": ("I16", 2), "short": ("I16", 2), "int8": ("I8", 1), "uint8": ("U8", 1), "uint16": ("U16", 2), "uint32": ("U32", 4),
     "uint64": ("U64", 8), "bool": ("BOOL", 1), "float8_e4m3fn": ("F8_E4M3", 1), "float8_e5m2": ("F8_E5M2", 1),
     "float8_e4m3fnuz": ("F8_E4M3FNUZ", 1), "float8_e5m2fnuz": ("F8_E5M2FNUZ", 1), "float8_e8m0fnu": ("F8_E8M0", 1),
-    "complex32": (None, 4), "complex64": (None, 8), "complex128": (None, 16), "cfloat": (None, 8), "cdouble": (None, 16),
+    "qint8": (None, 1), "quint8": (None, 1), "qint32": (None, 4), "complex32": (None, 4), "complex64": (None, 8),
+    "complex128": (None, 16), "cfloat": (None, 8), "cdouble": (None, 16),
 }  # fmt: skip
 
 #: storage class → torch dtype; the untyped ones count bytes
@@ -26,12 +27,13 @@ _STORAGES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
     "BoolStorage": "bool", "ComplexFloatStorage": "complex64", "ComplexDoubleStorage": "complex128",
-    "UntypedStorage": "uint8", "_UntypedStorage": "uint8",
+    "QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32", "UntypedStorage": "uint8", "_UntypedStorage": "uint8",
 }  # fmt: skip
 
 _REBUILDS = {
     "_rebuild_tensor": "tensor", "_rebuild_tensor_v2": "tensor", "_rebuild_tensor_v3": "tensor_v3",
     "_rebuild_parameter": "first", "_rebuild_parameter_with_state": "first", "_rebuild_meta_tensor_no_storage": "meta",
+    "_rebuild_sparse_tensor": "sparse", "_rebuild_sparse_csr_tensor": "sparse", "_rebuild_qtensor": "quantised",
 }  # fmt: skip
 
 #: module → classes that carry settings, not weights; each becomes an `Inert`
@@ -44,7 +46,26 @@ _INERT: dict[str, frozenset[str]] = {
     "copy_reg": frozenset({"_reconstructor"}),
     "copyreg": frozenset({"_reconstructor"}),
     "_codecs": frozenset({"encode"}),
-    "torch": frozenset({"Tensor", "device", "strided", "memory_format", "contiguous_format", "preserve_format"}),
+    "torch": frozenset(
+        {
+            "Tensor",
+            "device",
+            "strided",
+            "memory_format",
+            "contiguous_format",
+            "preserve_format",
+            "sparse_coo",
+            "sparse_csr",
+            "sparse_csc",
+            "sparse_bsr",
+            "sparse_bsc",
+            "per_tensor_affine",
+            "per_channel_affine",
+            "per_channel_affine_float_qparams",
+            "per_tensor_symmetric",
+            "per_channel_symmetric",
+        }
+    ),
     "torch.nn.parameter": frozenset({"Parameter", "Buffer"}),
     "torch.nn": frozenset({"Parameter", "Buffer"}),
     "torch.serialization": frozenset({"_get_layout"}),

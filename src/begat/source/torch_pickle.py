@@ -29,8 +29,8 @@ class Torch:
     suffixes = (".bin", ".pt", ".pth", ".ckpt")
 
     def recognises(self, head: bytes) -> bool:
-        """A zip file, or a pickle that starts with torch's magic number."""
-        return head.startswith(_ZIP) or head[2:14] == _LEGACY_HEAD or head[:12] == _LEGACY_HEAD
+        """A zip file, or a pickle that starts with torch's magic number (behind a protocol and, from protocol 4, a frame)."""
+        return head.startswith(_ZIP) or any(head[at : at + 12] == _LEGACY_HEAD for at in (0, 2, 11))
 
     def parse(self, path: Path) -> ParsedFile:
         """Run the pickle on the inert machine and place every tensor it describes.
@@ -69,7 +69,9 @@ def _assemble(path: Path, tree: Any, loader: Zip | Legacy) -> ParsedFile:
     skipped = list(found.skipped)
     for name, stub in found.tensors:
         check_name(path, name)
-        if TORCH_DTYPES[stub.dtype][0] is None:
+        if stub.unread:
+            skipped.append((name, stub.unread))
+        elif TORCH_DTYPES[stub.dtype][0] is None:
             skipped.append((name, f"numbers of type {stub.dtype}"))
         elif stub.storage is None:
             skipped.append((name, "meta tensor, saved without data"))

@@ -19,6 +19,8 @@ class Facts:
         equality: "identical", "on-grid", "different" or "unknown"; coarser: "A", "B" or "".
         tested: at least one exact test ran.
         dependence: the combined e-value reached the threshold.
+        aligned: it reached it only after alignment.
+        calibrated: three views of MLP units agree far beyond the bank of independent pairs.
         mixed: some parts are dependent while others, tested with enough units, are not.
         reachable: had every sampled unit matched, the threshold would have been reached.
         trained: "trained", "initial" or "unknown" (`begat.verdict.trained`).
@@ -29,6 +31,8 @@ class Facts:
     coarser: str
     tested: bool
     dependence: bool
+    aligned: bool
+    calibrated: bool
     mixed: bool
     reachable: bool
     trained: str

@@ -28,6 +28,8 @@ _FACT_TYPES = {
     "coarser": str,
     "tested": bool,
     "dependence": bool,
+    "aligned": bool,
+    "calibrated": bool,
     "mixed": bool,
     "reachable": bool,
     "trained": str,
@@ -63,6 +65,9 @@ class Policy:
     initial_gains: float
     initial_ratio: float
     initial_hits: float
+    views_share: float
+    views_factor: float
+    views_units: int
     exit_codes: Mapping[str, int]
     rules: tuple[Rule, ...]
 

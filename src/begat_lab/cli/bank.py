@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from begat_lab.bank import bank_text, measure_bank
+from begat_lab.pedigree import read_pedigree
+from begat_lab.views_bank import measure_views, views_text
 
 
 @click.command()
@@ -18,13 +20,24 @@ from begat_lab.bank import bank_text, measure_bank
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write (default: the one begat ships, in this checkout).",
 )
-def bank(families: tuple[Path, ...], out: Path | None) -> None:
-    """Measure the bank of twins that ships with begat, on grown families.
+@click.option("--views", is_flag=True, help="The bank of independent pairs for the agreement of three views, on one family.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="With --views: pairs to measure at a time.")
+@click.option("--pedigree", help="With --views: pedigree of a family that is still growing; its finished members are measured.")
+def bank(families: tuple[Path, ...], out: Path | None, views: bool, jobs: int, pedigree: str | None) -> None:
+    """Measure the banks that ship with begat, on grown families.
 
-    One row for every two plain members that go back to one draw of initial weights: how much of their training they share.
+    The bank of twins: one row for every two plain members that go back to one draw of initial weights, with how much of their training they share.
     """
+    data = Path(str(resources.files("begat.stats").joinpath("data")))
+    if views:
+        if len(families) != 1:
+            raise click.UsageError("--views takes one family")
+        shares = measure_views(families[0], _tell, family=read_pedigree(pedigree) if pedigree else None, jobs=jobs)
+        (out or data / "views.json").write_text(views_text(shares), encoding="utf-8")
+        click.echo(f"{out or data / 'views.json'}: {sum(n for _, n in shares['shares'])} independent pairs, at most {shares['shares'][-1][0]:.2%}")
+        return
     found = measure_bank(families, _tell)
-    out = out or Path(str(resources.files("begat.stats").joinpath("data", "twins.json")))
+    out = out or data / "twins.json"
     out.write_text(bank_text(found), encoding="utf-8")
     click.echo(f"{out}: " + ", ".join(f"{len(rows)} {relation}" for relation, rows in found["pairs"].items()))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import torch
 
+from begat_lab.device import open_device
 from begat_lab.serve import open_model, open_tokenizer, stream_text
 
 _DTYPES = ("as stored", "float32", "bfloat16", "float64")
@@ -32,8 +33,7 @@ def generate(
 
     The text goes to stdout as it comes, without the prompt.
     """
-    if device.startswith("npu"):
-        __import__("torch_npu")  # registers the device
+    open_device(device)
     model = open_model(checkpoint, dtype=None if dtype == _DTYPES[0] else getattr(torch, dtype), device=device)
     chance = torch.Generator(device=device).manual_seed(seed)
     how = {"do_sample": temperature > 0, "temperature": temperature or 1.0, "top_p": top_p, "generator": chance}

@@ -11,7 +11,7 @@ import click
 
 from begat_lab.cli.progress import Bars, Lines
 from begat_lab.grow import grow as run
-from begat_lab.pedigree import read_pedigree
+from begat_lab.pedigree import Family, read_pedigree
 
 
 @click.command()
@@ -31,9 +31,14 @@ def grow(pedigree: str, out: Path | None, jobs: int | None) -> None:
     family = read_pedigree(pedigree)
     out = out or Path("families") / family.name
     began = time.monotonic()
+    members = grow_family(family, out, jobs)
+    click.echo(f"{members} members in {out}, {time.monotonic() - began:.0f} s")
+
+
+def grow_family(family: Family, out: Path, jobs: int | None) -> int:
+    """Grow `family` into `out`, shown on stderr; returns the number of members."""
     with Bars() if sys.stderr.isatty() else Lines() as watcher:
-        grown = run(family, out, jobs or _cores(), watcher)
-    click.echo(f"{len(grown['members'])} members in {out}, {time.monotonic() - began:.0f} s")
+        return len(run(family, out, jobs or _cores(), watcher)["members"])
 
 
 def _cores() -> int:

@@ -16,8 +16,10 @@ from begat import InputError
 _COMMANDS = {
     "grow": "begat_lab.cli.grow",
     "kinds": "begat_lab.cli.kinds",
+    "bench": "begat_lab.cli.bench",
     "bank": "begat_lab.cli.bank",
     "generate": "begat_lab.cli.generate",
+    "bench-moe": "begat_lab.cli.bench_moe",
 }
 
 
@@ -30,7 +32,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
         return command
 
 

@@ -10,6 +10,8 @@ permutation that leaves the function alone, while norm gains stay where they are
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from begat.types import F64
@@ -27,7 +29,7 @@ def ghostspec(measure: str) -> Compute:
     def compute(a: Model, b: Model, _rng: np.random.Generator) -> Score:
         if a.misfit or b.misfit:
             return no_score(a.misfit or b.misfit)
-        xs, ys = ([_spectra(m, i) for i in range(m.layers)] for m in (a, b))
+        xs, ys = (m.once("ghostspec", partial(_all_spectra, m)) for m in (a, b))
         diff_LM = np.array([[_compare(x, y, "mse") for y in ys] for x in xs])
         pairs = align(diff_LM, PENALTY * float(np.median(diff_LM)))
         found = [_compare(xs[i], ys[j], measure) for i, j in pairs]
@@ -59,6 +61,10 @@ def align(cost_LM: F64, penalty: float) -> list[tuple[int, int]]:
         else:
             j -= 1
     return pairs[::-1]
+
+
+def _all_spectra(m: Model) -> list[tuple[F64, F64]]:
+    return [_spectra(m, i) for i in range(m.layers)]
 
 
 def _spectra(m: Model, layer: int) -> tuple[F64, F64]:

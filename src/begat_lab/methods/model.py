@@ -6,24 +6,26 @@ API; forward passes through `begat_lab.models` (`trace.py`), loaded only when a 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 import begat
+from begat import source
 from begat.canon.model import Canonical
 from begat.canon.resolve import resolve
 from begat.errors import InputError
 from begat.signals.published import Summaries
+from begat.source import Vocabulary, read_vocabulary
 from begat.types import F64, I64, TensorKey
 from begat_lab.methods.trace import Trace, run_trace
 
 # Shape suffixes: W_OD is a matrix [O, D].
 #   L layers    D residual width    V tokens    S shared tokens    N probe sentences    T positions    O any output axis
+T = TypeVar("T")
 ATTENTION = ("attn.q.weight", "attn.k.weight", "attn.v.weight", "attn.o.weight")
 
 
@@ -39,6 +41,7 @@ class Model:
         self.canonical = canonical
         self.path: Path = canonical.checkpoint.path
         self.probe_NT = probe_NT
+        self._once: dict[str, Any] = {}
 
     @cached_property
     def layers(self) -> int:
@@ -113,15 +116,9 @@ class Model:
         return Summaries({r: v for r, v in sd.items() if len(v)}, np.concatenate(gains) if gains else np.zeros(0))
 
     @cached_property
-    def vocabulary(self) -> Mapping[str, int] | None:
-        """Token string → id from `tokenizer.json`; None when there is none that says so."""
-        file = (self.path if self.path.is_dir() else self.path.parent) / "tokenizer.json"
-        if not file.is_file():
-            return None
-        raw: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        vocab = (raw.get("model") or {}).get("vocab")
-        found = {entry[0]: i for i, entry in enumerate(vocab)} if isinstance(vocab, list) else dict(vocab or {})
-        return found | {t["content"]: t["id"] for t in raw.get("added_tokens") or ()} or None
+    def vocabulary(self) -> Vocabulary | None:
+        """Which row of the embedding stands for which string; None when the model has no tokenizer."""
+        return read_vocabulary(self.path)
 
     @cached_property
     def can_run(self) -> bool:
@@ -146,6 +143,13 @@ class Model:
         assert self.probe_NT is not None
         return run_trace(self.path, self.probe_NT)
 
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """An intermediate result of a method that this model alone decides: made when first asked for, then kept."""
+        if name not in self._once:
+            self._once[name] = make()
+        out: T = self._once[name]
+        return out
+
     def close(self) -> None:
         """Close the files."""
         self.canonical.checkpoint.reader.close()
@@ -163,19 +167,19 @@ def open_model(path: Path, probe_NT: I64 | None = None) -> Model:
 def shared_tokens(a: Model, b: Model) -> tuple[I64, I64] | str:
     """Ids in A and in B of the tokens both know by the same string, in the order of A's ids; as text, why there are none.
 
-    Without a `tokenizer.json` on either side, equally many rows are taken for the same tokens.
+    Without a tokenizer on either side, equally many rows are taken for the same tokens.
     """
     sizes = [m.shape("embed.tokens") for m in (a, b)]
     if sizes[0] is None or sizes[1] is None:
         return "needs token embeddings"
     try:
         va, vb = a.vocabulary, b.vocabulary
-    except (InputError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        return f"tokenizer.json cannot be read: {error}"
+    except InputError as error:
+        return f"the tokenizer cannot be read: {error}"
     if va is None or vb is None:
-        if va is vb and sizes[0][0] == sizes[1][0]:
-            return np.arange(sizes[0][0]), np.arange(sizes[0][0])
-        return "which tokens the two share is unknown: no tokenizer.json"
-    both = sorted((i, vb[t]) for t, i in va.items() if t in vb and i < sizes[0][0] and vb[t] < sizes[1][0])
-    ids = np.array(both, dtype=np.int64).reshape(-1, 2)
-    return (ids[:, 0], ids[:, 1]) if len(ids) else "no token in common"
+        if va is not vb or sizes[0][0] != sizes[1][0]:
+            return "which tokens the two share is unknown: no tokenizer"
+        shared = source.same_rows(sizes[0][0])
+    else:
+        shared = source.shared_tokens(va, vb, sizes[0][0], sizes[1][0])
+    return (shared.ids_a, shared.ids_b) if shared.count else "no token in common"

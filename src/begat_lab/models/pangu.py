@@ -7,7 +7,8 @@ Facts from the released modelling files (docs of `pangu_pro_moe.py` name them); 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -47,6 +48,13 @@ class PanguConfig:
     pad_token_id: int | None = 0
 
     def __post_init__(self) -> None:
+        for name in (one.name for one in fields(self) if one.name.endswith("_size") or one.name.startswith("num_")):
+            least = 0 if name == "shared_expert_intermediate_size" else 1
+            if getattr(self, name) < least:
+                raise InputError(name, expected=f"at least {least}", found=getattr(self, name))
+        for name in ("rope_theta", "rms_norm_eps"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(name, expected="a number above 0", found=getattr(self, name))
         if not self.head_dim:
             if self.hidden_size % self.num_attention_heads:
                 raise InputError("hidden_size does not divide into heads", expected=f"a multiple of {self.num_attention_heads}",
@@ -55,7 +63,7 @@ class PanguConfig:
         if self.num_attention_heads % self.num_key_value_heads:
             raise InputError("query heads do not divide among key/value heads", expected=f"a multiple of {self.num_key_value_heads}",
                              found=self.num_attention_heads)  # fmt: skip
-        if self.head_dim % 2:
+        if self.head_dim % 2 or self.head_dim < 0:
             raise InputError("rotary positions need pairs", expected="an even head_dim", found=self.head_dim)
 
 
@@ -137,7 +145,7 @@ class Attention(nn.Module):  # type: ignore[misc]
             k_BKSC, v_BKSC = step.cache.put(self.layer, k_BKSC, v_BKSC)
         attend = eager_attention if step.attention == "eager" else sdpa_attention
         y_BHTC = attend(q_BHTC, k_BKSC, v_BKSC, step.visible_B1TS)
-        return self.o_proj(y_BHTC.transpose(1, 2).reshape(B, T, -1))
+        return self.o_proj(y_BHTC.transpose(1, 2).reshape(B, T, c.num_attention_heads * c.head_dim))
 
 
 def eager_attention(q_BHTC: Tensor, k_BKSC: Tensor, v_BKSC: Tensor, visible_B1TS: Tensor | None) -> Tensor:
@@ -227,16 +235,18 @@ class PanguLM(Generates, nn.Module):  # type: ignore[misc]
         cache: KVCache | None = None,
         output_hidden_states: bool = False,
         last_only: bool = False,
+        only_B: Tensor | None = None,
     ) -> Output:
         """Logits of the next token at every position.
 
         Args:
             input_ids: [B, T].
-            attention_mask: [B, S], 1 = real; S counts cached positions too. Padding may stand on either side, or anywhere.
+            attention_mask: [B, S] of any dtype, 0 = padding; S counts cached positions too. Padding may stand on either side, or anywhere.
             position_ids: [B, T]; by default real tokens are counted from 0.
             cache: what earlier calls left; this call's keys and values are added to it.
             output_hidden_states: leave the residual stream before, between and after the layers.
             last_only: logits of the last column only, [B, 1, V].
+            only_B: logits of one column of each row only, [B, 1, V].
         """
         past = 0 if cache is None else cache.length
         position_BT = _positions(input_ids, attention_mask, past) if position_ids is None else position_ids
@@ -254,7 +264,10 @@ class PanguLM(Generates, nn.Module):  # type: ignore[misc]
             routings += [] if routing is None else [routing]
         if cache is not None:
             cache.length += input_ids.shape[1]
-        logits_BTV = self.head(self.model.norm(x_BTD[:, -1:] if last_only else x_BTD))
+        if last_only or only_B is not None:  # the head is the widest product by far
+            rows_B = torch.arange(len(x_BTD), device=x_BTD.device)
+            x_BTD = x_BTD[:, -1:] if only_B is None else x_BTD[rows_B, only_B][:, None]
+        logits_BTV = self.head(self.model.norm(x_BTD))
         return Output(logits_BTV, tuple(hidden) if output_hidden_states else None, tuple(routings) or None, cache)
 
     def head(self, x_BTD: Tensor) -> Tensor:
@@ -270,7 +283,7 @@ def _positions(ids_BT: Tensor, mask_BS: Tensor | None, past: int) -> Tensor:
         raise InputError(
             "attention_mask", expected=f"[{B}, {past + T}]", found=list(mask_BS.shape), fix="cover cached positions too"
         )
-    return (mask_BS.long().cumsum(1) - 1).clamp_min(0)[:, past:]
+    return (mask_BS.bool().cumsum(1) - 1).clamp_min(0)[:, past:]
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]

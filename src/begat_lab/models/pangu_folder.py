@@ -23,6 +23,7 @@ from begat_lab.models.pangu_json import Layout, Stored, config_json, parse_confi
 
 CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 SINGLE = ("model.safetensors", "weights.safetensors")
+_DTYPES = ("BF16", "F16", "F32", "F64")
 
 
 class Folders:
@@ -54,6 +55,10 @@ class Folders:
         files = _weight_files(folder)
         shapes = _stored_shapes(files)
         config = parse_config(raw, cls.layout, folder / CONFIG, shapes)
+        for size in ("num_hidden_layers", "num_experts"):  # before a model of an absurd size is laid out
+            if getattr(config, size, 0) > len(shapes):
+                raise InputError("config.json and weights do not fit", file=folder / CONFIG, expected=f"{size} at most {len(shapes)}, as many as "
+                                 "there are tensors", found=getattr(config, size))  # fmt: skip
         with torch.device("meta"):
             model: Any = cls(config, **options)  # type: ignore[call-arg]  # PanguLM's
         wanted = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
@@ -104,7 +109,11 @@ def _stored_shapes(files: Iterable[Path]) -> dict[str, tuple[Path, tuple[int, ..
                     if name in found:
                         raise InputError("is stored twice", file=file, tensor=name, found=f"also in {found[name][0].name}")
                     if not name.endswith("rotary_emb.inv_freq"):
-                        found[name] = (file, tuple(opened.get_slice(name).get_shape()))
+                        stored = opened.get_slice(name)
+                        if stored.get_dtype() not in _DTYPES:
+                            raise InputError("is stored as numbers that need a scale", file=file, tensor=name, expected=" or ".join(_DTYPES),
+                                             found=stored.get_dtype(), fix="give the checkpoint before it was quantised")  # fmt: skip
+                        found[name] = (file, tuple(stored.get_shape()))
         except (OSError, SafetensorError) as err:
             raise InputError(f"cannot be read: {err}", file=file) from err
     return found

@@ -2,12 +2,13 @@
 
 Enters: rows with the number of the expert each is for.  Leaves: the experts' outputs, row by row.  Who routes: `router.py`.  Who weighs
 and adds up: `layer.py`.  Names of weights are the published ones (`experts.7.gate_proj.weight`), so every expert keeps its own
-parameters; `pack_experts` lays them side by side in memory, which saves inference the copy that a grouped product needs.
+parameters; `pack_experts` lays them side by side in memory, which saves the copy that a grouped product needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,22 +39,23 @@ def run_experts(experts: Sequence[Expert], x_TD: Tensor, ids_R: Tensor, token_R:
     if not len(ids_R):
         # No row: still a function of all weights, so that their gradients are zeros and not absent.
         return torch.cat([expert(x_TD[:0]) for expert in experts])
-    order_R = ids_R.argsort(stable=True)
-    count_N = torch.bincount(ids_R, minlength=len(experts))
+    sorted_R, order_R = ids_R.sort(stable=True)
+    # One past each expert's last row. (A bincount would make a GPU wait for its host.)
+    end_N = torch.searchsorted(sorted_R, torch.arange(len(experts), device=ids_R.device), right=True)
     x_RD = x_TD[token_R[order_R]]
-    y_RD = _grouped(experts, x_RD, count_N) if use_grouped(mode, x_RD, experts[0]) else _loop(experts, x_RD, count_N)
+    y_RD = _grouped(experts, x_RD, end_N) if use_grouped(mode, x_RD, experts[0]) else _loop(experts, x_RD, end_N)
     return torch.empty_like(y_RD).index_copy(0, order_R, y_RD)  # back into the order of the picks
 
 
-def _loop(experts: Sequence[Expert], x_RD: Tensor, count_N: Tensor) -> Tensor:
-    parts = x_RD.split(count_N.tolist())
+def _loop(experts: Sequence[Expert], x_RD: Tensor, end_N: Tensor) -> Tensor:
+    parts = x_RD.tensor_split(end_N[:-1].tolist())
     # An expert without rows runs on none, so that its gradient is zero and not absent (ranks must agree on which gradients there are).
     live = torch.is_grad_enabled()
     return torch.cat([expert(part_RD) for expert, part_RD in zip(experts, parts, strict=True) if live or len(part_RD)])
 
 
-def _grouped(experts: Sequence[Expert], x_RD: Tensor, count_N: Tensor) -> Tensor:
-    end_N = count_N.cumsum(0).to(torch.int32)  # one past each expert's last row; no count ever leaves the device
+def _grouped(experts: Sequence[Expert], x_RD: Tensor, end_N: Tensor) -> Tensor:
+    end_N = end_N.to(torch.int32)  # no count ever leaves the device
     gate_NFD, up_NFD, down_NDF = (stacked([getattr(e, name).weight for e in experts]) for name in _MATRICES)
     gate_RF = F.grouped_mm(x_RD, gate_NFD.transpose(1, 2), offs=end_N)
     up_RF = F.grouped_mm(x_RD, up_NFD.transpose(1, 2), offs=end_N)
@@ -88,16 +90,27 @@ def grouped_matmul_fits(x_RD: Tensor, units: int) -> bool:
 
 
 def stacked(weights: Sequence[Tensor]) -> Tensor:
-    """The weights as one tensor: a view where they lie side by side (`pack_experts`) and no gradient is asked for, else a copy."""
+    """The weights as one tensor: the memory they share where they lie side by side (`pack_experts`), else a copy."""
     first = weights[0]
     step = first.numel() * first.element_size()
     side_by_side = all(
         w.is_contiguous() and w.data_ptr() == first.data_ptr() + step * i and w.untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
         for i, w in enumerate(weights)
     )  # fmt: skip
-    if torch.is_grad_enabled() or not side_by_side:
-        return torch.stack(list(weights))
-    return first.detach().as_strided((len(weights), *first.shape), (first.numel(), *first.stride()))
+    return _SideBySide.apply(*weights) if side_by_side else torch.stack(list(weights))
+
+
+class _SideBySide(torch.autograd.Function):  # type: ignore[misc]
+    """Weights that lie side by side, as one tensor without a copy. Backward: each weight's part of the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, *weights: Tensor) -> Tensor:
+        first = weights[0].detach()
+        return first.as_strided((len(weights), *first.shape), (first.numel(), *first.stride()))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        return tuple(grad.unbind(0))
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from begat import InputError
+from begat_lab.device import open_device
 from begat_lab.moge.experts import run_experts
 from begat_lab.moge.layer import MoGE
 from begat_lab.moge.router import Routing, route
@@ -208,7 +209,6 @@ def start_ranks(device: str = "cpu") -> None:
     """Join the ranks that torchrun (or the like) started, with the backend that belongs to the device."""
     if device not in BACKENDS:
         raise InputError("device", expected=" or ".join(BACKENDS), found=device)
-    if device == "npu":
-        __import__("torch_npu")  # registers the device and hccl
+    open_device(device)  # an npu's package registers hccl
     if not dist.is_initialized():
         dist.init_process_group(BACKENDS[device])

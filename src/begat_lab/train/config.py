@@ -8,6 +8,7 @@ Enters: a TOML file.  Leaves: a `Run`.  An unknown key, a missing size and a wro
     initial_seed = 1               window_seed = 1
     device = "cpu"                 # "cuda", "npu": untested there
     dtype = "float32"              # of weights and arithmetic
+    checkpointing = false          # recompute each layer in the backward pass instead of keeping its activations
     start = "folder"               # begin from this checkpoint instead of [shape] and initial_seed
     [shape]                        # fields of PanguProMoEConfig or PanguDenseConfig; every size must be named
     [training]                     # fields of begat_lab.training.Recipe; batch counts the windows of all ranks together
@@ -79,6 +80,7 @@ class Head:
     device: str = "cpu"
     dtype: str = "float32"
     start: str = ""
+    checkpointing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

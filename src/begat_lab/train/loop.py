@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 
 from begat import InputError
+from begat_lab.device import open_device
 from begat_lab.models.pangu import initialise
 from begat_lab.moge import Routing, paper_balance_loss, released_balance_loss
-from begat_lab.moge.parallel import ExpertParallel, parallelise, shared_parameters, start_ranks, whole_state
+from begat_lab.moge.parallel import BACKENDS, ExpertParallel, parallelise, shared_parameters, start_ranks, whole_state
 from begat_lab.text import standard_library, within
 from begat_lab.tokenizer import write_tokenizer
 from begat_lab.train.checkpoint import load_newest, save, start_moments, state_of
@@ -43,10 +44,13 @@ def train_run(run: Run, say: Say = silent, *, stop_after: int | None = None) -> 
 
 
 def _join(device: str) -> None:
+    open_device(device)
+    if device != "cpu":
+        getattr(torch, device).set_device(_device(device))
     if "WORLD_SIZE" in os.environ or dist.is_initialized():
         start_ranks(device)
     else:  # alone, without torchrun
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group(BACKENDS[device], store=dist.HashStore(), rank=0, world_size=1)
 
 
 class Trainer:
@@ -69,6 +73,7 @@ class Trainer:
         self.config, vocab = whole.config, whole.config.vocab_size
         self.tokens_N = within(standard_library()[run.head.text].train, vocab)
         self.model: Any = parallelise(whole.to(self.device), self.expert_group, run.parallel.dispatch).train()
+        self.model.checkpointing = run.head.checkpointing
         self.mixtures = [m for m in self.model.modules() if isinstance(m, ExpertParallel)]
         self.shared = shared_parameters(self.model)
         own = {id(weight) for weight in self.shared}

@@ -12,6 +12,7 @@ pytest.importorskip("scipy", reason="the lab needs scipy: pip install begat[lab]
 
 from scipy import linalg, special, stats
 
+from begat.source import read_vocabulary
 from begat_lab.methods import METHODS
 from begat_lab.methods.awm import match_columns
 from begat_lab.methods.ghostspec import align
@@ -24,6 +25,7 @@ from begat_lab.methods.numbers import (
     spearman,
     unbiased_cka,
 )  # fmt: skip
+from begat_lab.tokenizer import write_tokenizer
 from builders import noisy, reordered_units
 from lab.methods.toys import opened, permuted, rotated, weights
 
@@ -153,6 +155,14 @@ def test_dropped_layers_are_skipped_in_the_alignment() -> None:
     place = np.arange(6.0)
     cost = np.abs(place[:, None] - place[[0, 1, 3, 5]][None, :])
     assert align(cost, 0.1) == [(0, 0), (1, 1), (3, 2), (5, 3)]
+
+
+def test_the_lab_tokenizer_is_read_row_by_row(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, 300)
+    found = read_vocabulary(tmp_path)
+    assert found is not None
+    assert found.tokens == {bytes((i,)) if i < 256 else f"<extra_{i}>".encode(): i for i in range(300)}
+    assert found.notes == ()
 
 
 def test_tokens_are_shared_by_string(tmp_path: Path) -> None:

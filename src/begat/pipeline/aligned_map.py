@@ -1,0 +1,137 @@
+"""The inheritance map after alignment: how much of each role of a layer of B the layer of A explains that it holds.
+
+Enters: a `Context` and matched layers.  Leaves: `AlignedCell`s. A description, never evidence.
+
+Units are paired by all three views together, heads by the subspaces their rows span (so that another basis inside a head, disguise T4, hides nothing).
+Both look for the best partner, which finds something in strangers too: the same search in another layer of A is the chance level, and r2
+is what lies above it: (found - chance) / (1 - chance).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from begat.canon.model import Canonical
+from begat.pipeline.mlps import Block, blocks_of, views_of
+from begat.pipeline.routes.base import Context
+from begat.pipeline.sampling import check_finite, generator
+from begat.pipeline.search import depth_of
+from begat.pipeline.views import frame_of
+from begat.types import F32, AlignedCell, LayerMatch, TensorKey
+
+# Shape suffixes: M sampled units of B, F units of A, D residual width, H heads, C dims of a head
+
+_UNITS = 96
+_ROLES = ("gate", "up", "down")
+_HEADS = ("attn.q", "attn.k", "attn.v", "attn.o")
+
+
+def aligned_cells(context: Context, layers: Sequence[LayerMatch]) -> tuple[AlignedCell, ...]:
+    """Cells of every matched layer; none where there is no frame."""
+    frame = frame_of(context)
+    if isinstance(frame, str) or not layers:
+        return ()
+    cells: list[AlignedCell] = []
+    for match in layers:
+        control = _control(context, match.layer_a)
+        explain = [_mlp(context, match, frame.q_DE), _attention(context, match, frame.q_DE)]
+        for by_layer in explain:
+            found, chance = by_layer(match.layer_a), by_layer(control)
+            for role, r2 in found.items():
+                floor = chance.get(role, 0.0)
+                cells.append(AlignedCell(match.layer_a, match.layer_b, role, max(0.0, (r2 - floor) / max(1e-9, 1 - floor)), floor))
+    return tuple(cells)
+
+
+def _control(context: Context, layer: int) -> int:
+    """Another layer of A, as far away as there is."""
+    depth = depth_of(context.a)
+    return (layer + max(1, depth // 2)) % depth
+
+
+def _mlp(context: Context, match: LayerMatch, q_DE: F32 | None) -> Callable[[int], dict[str, float]]:
+    """Explained share of gate, up and down of B's layer (of its first MLP or expert) by a layer of A."""
+    theirs = [x for x in blocks_of(context.b) if x.layer == match.layer_b]
+    ours = blocks_of(context.a)
+    if not theirs:
+        return lambda _layer: {}
+    block = theirs[0]
+    rng = generator(context.seed, "aligned map", block.layer)
+    units = np.sort(rng.permutation(block.units)[:_UNITS]).astype(np.int64)
+    b_views = [_unit(x) for x in views_of(context.b, block, units, None, context.features)]
+
+    def explain(layer: int) -> dict[str, float]:
+        partners = [x for x in ours if x.layer == layer]
+        if not partners:
+            return {}
+        return _explained_units(context, partners[0], b_views, q_DE, block.kind)
+
+    return explain
+
+
+def _explained_units(context: Context, block: Block, b_views: list[F32], q_DE: F32 | None, kind: str) -> dict[str, float]:
+    a_views = [_unit(x) for x in views_of(context.a, block, None, q_DE, context.features)]
+    cosines = [b @ a.T for b, a in zip(b_views, a_views, strict=True)]
+    partner_M = np.sum([np.abs(c) for c in cosines], axis=0).argmax(axis=1)
+    at = np.arange(len(partner_M))
+    return {f"{kind}.{role}": float((c[at, partner_M] ** 2).mean()) for role, c in zip(_ROLES, cosines, strict=True)}
+
+
+def _attention(context: Context, match: LayerMatch, q_DE: F32 | None) -> Callable[[int], dict[str, float]]:
+    """Explained share of q, k, v and o of B's layer: every head by the head of A whose rows span most of it."""
+    theirs = {role: _heads(context, context.b, role, match.layer_b, None) for role in _HEADS}
+
+    def explain(layer: int) -> dict[str, float]:
+        out = {}
+        for role, b_HCD in theirs.items():
+            a_HCD = _heads(context, context.a, role, layer, q_DE)
+            if a_HCD is not None and b_HCD is not None and a_HCD.shape[1:] == b_HCD.shape[1:]:
+                out[role] = _spanned(a_HCD, b_HCD)
+        return out
+
+    return explain
+
+
+def _spanned(a_HCD: F32, b_HCD: F32) -> float:
+    basis_HDC = np.linalg.qr(a_HCD.transpose(0, 2, 1))[0]
+    total = best_sum = 0.0
+    for b_CD in b_HCD:
+        size = float((b_CD**2).sum())
+        shares = [float(((b_CD @ basis_DC) ** 2).sum()) for basis_DC in basis_HDC]
+        total, best_sum = total + size, best_sum + max(shares)
+    return best_sum / total if total > 0 else 0.0
+
+
+def _heads(context: Context, model: Canonical, role: str, layer: int, q_DE: F32 | None) -> F32 | None:
+    """Rows of each head [H, C, D] (of o: its columns), folded and mapped; None where heads are unknown."""
+    key = TensorKey("text", layer, f"{role}.weight")
+    geometry = model.geometry.get("text")
+    if key not in model.tensors or geometry is None or geometry.heads is None or geometry.kv_heads is None:
+        return None
+    x_OD = model.read(key)
+    check_finite(model, key, x_OD)
+    if role == "attn.o":
+        x_OD = np.ascontiguousarray(x_OD.T)
+    else:
+        gain_D = context.features.gain(model, key)
+        x_OD = x_OD if gain_D is None else x_OD * gain_D
+    heads = geometry.heads if role in ("attn.q", "attn.o") else geometry.kv_heads
+    if x_OD.shape[0] % heads or x_OD.shape[0] // heads > x_OD.shape[1]:
+        return None
+    x_OD = x_OD if q_DE is None else x_OD @ q_DE
+    return x_OD.reshape(heads, -1, x_OD.shape[1])
+
+
+def _unit(x_ND: F32) -> F32:
+    length_N = np.linalg.norm(x_ND, axis=1, keepdims=True)
+    out: F32 = np.divide(x_ND, length_N, out=np.zeros_like(x_ND), where=length_N > 0)
+    return out
+
+
+def monotone(layers: Sequence[LayerMatch]) -> bool:
+    """The matched layers of B follow the order of A's."""
+    at = [m.layer_a for m in sorted(layers, key=lambda m: m.layer_b)]
+    return all(x <= y for x, y in pairwise(at))

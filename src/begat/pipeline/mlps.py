@@ -1,0 +1,69 @@
+"""The units of MLPs and experts in three views (gate rows, up rows, down columns), folded and in one frame.
+
+Enters: canonical models, a frame's map.  Leaves: `Block`s (which MLPs there are) and their views.  Who matches them: `views.py`, `aligned_map.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from begat.canon.model import Canonical
+from begat.pipeline.pose import Features
+from begat.pipeline.sampling import check_finite
+from begat.types import F32, I64, TensorKey
+
+# Shape suffixes: M units, D residual width of the model (of the other one after mapping)
+
+#: experts of a layer that are looked at
+EXPERTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One gated MLP: of a layer (kind "mlp"), a shared expert ("shared") or a routed one ("expert")."""
+
+    layer: int
+    expert: int
+    kind: str
+    units: int
+
+    def key(self, role: str) -> TensorKey:
+        """Key of its gate, up or down matrix."""
+        return TensorKey("text", self.layer, f"{self.kind}.{role}.weight", self.expert)
+
+
+def blocks_of(model: Canonical) -> list[Block]:
+    """All gated MLPs of the text tower, of every layer at most `EXPERTS` routed ones."""
+    out = []
+    for key in sorted(model.tensors):
+        kind = key.role.removesuffix(".down.weight")
+        if key.tower == "text" and kind in ("mlp", "shared", "expert") and key.expert < EXPERTS:
+            block = Block(key.layer, key.expert, kind, model.tensors[key].shape[1])
+            if all(block.key(r) in model.tensors and model.tensors[block.key(r)].shape[0] == block.units for r in ("gate", "up")):
+                out.append(block)
+    return out
+
+
+def views_of(model: Canonical, block: Block, units: I64 | None, q_DE: F32 | None, features: Features) -> list[F32]:
+    """[gate rows, up rows, down columns] of these units (all if None), each [M, D]. Raises InputError on NaN."""
+    out: list[F32] = []
+    for role in ("gate", "up"):
+        key = block.key(role)
+        x_MD = model.read(key, units)
+        check_finite(model, key, x_MD)
+        gain_D = features.gain(model, key)
+        out.append(x_MD if gain_D is None else np.asarray(x_MD * gain_D, dtype=np.float32))
+    key = block.key("down")
+    if model.tensors[key].transposed:
+        x_MD = model.read_columns(key, np.arange(block.units) if units is None else units)
+    else:
+        whole_DF = model.read(key)
+        x_MD = np.ascontiguousarray((whole_DF if units is None else whole_DF[:, units]).T)
+    check_finite(model, key, x_MD)
+    out.append(x_MD)
+    if q_DE is None:
+        return out
+    mapped: list[F32] = [x @ q_DE for x in out]
+    return mapped

@@ -1,0 +1,129 @@
+"""A model posed beside another: its layers shifted, its MLPs read as an expert, its residual stream called as wide as the other's.
+
+Enters: a canonical model.  Leaves: a `Pose`: a canonical model under other keys and shapes, for `begat.signals.axes` to find sites in, and the
+way back to the real tensors. Weights are read through the real keys; what is read is then brought into one frame: norm gains folded into
+the matrices that read behind them (disguise T5 of statistics.md §3), the residual stream mapped into the other model's.
+Who poses models: `begat.pipeline.search`.  Frames: `begat.pipeline.frames`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from begat.canon.config import gain_offset
+from begat.canon.model import Canonical, Geometry
+from begat.canon.roles import ROLES
+from begat.pipeline.sampling import check_finite, take
+from begat.signals.axes import View
+from begat.types import F32, I64, TensorKey
+
+# Shape suffixes: M units, D residual width of the model, E residual width after mapping
+
+#: role prefix → the norm whose gain stands before it
+_NORM_BEFORE = {
+    "attn.": "attn.norm.gain",
+    "mlp.": "mlp.norm.gain",
+    "expert.": "mlp.norm.gain",
+    "shared.": "mlp.norm.gain",
+    "moe.router": "mlp.norm.gain",
+    "head.": "final.norm.gain",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """A model under other keys.
+
+    Attributes:
+        model: the real one.
+        canonical: under the keys and widths of the pose.
+        real: key of the pose → real key.
+    """
+
+    model: Canonical
+    canonical: Canonical
+    real: Mapping[TensorKey, TensorKey]
+
+
+def pose(
+    model: Canonical, rename: Callable[[TensorKey], TensorKey | None], width: int | None = None, called: Mapping[str, str] | None = None
+) -> Pose:
+    """Pose a model.
+
+    Args:
+        rename: gives a key's name in the pose, None to leave it out.
+        width: what its residual stream is called.
+        called: axis of the pose → the model's axis that it is: where that is a symmetry, it is one.
+    """
+    real: dict[TensorKey, TensorKey] = {}
+    tensors = {}
+    for key, t in model.tensors.items():
+        new = rename(key)
+        if new is None or new in real:
+            continue
+        real[new] = key
+        axes = ROLES[key.role].axes
+        shape = tuple(width if width and axis == "residual" else n for axis, n in zip(axes, t.shape, strict=False))
+        tensors[new] = replace(t, key=new, shape=shape if len(axes) == len(t.shape) else t.shape)
+    geometry = model.geometry
+    if width:
+        geometry = {tower: replace(g, width=width) for tower, g in geometry.items()}
+    if called:
+        geometry = {tower: _called(g, called) for tower, g in geometry.items()}
+    return Pose(model, replace(model, tensors=dict(sorted(tensors.items())), geometry=geometry), real)
+
+
+def _called(geometry: Geometry, called: Mapping[str, str]) -> Geometry:
+    more = {new: geometry.symmetric[old] for new, old in called.items() if old in geometry.symmetric}
+    return replace(geometry, symmetric={**geometry.symmetric, **more})
+
+
+class Features:
+    """Reads unit features of real models, folded and mapped, each once."""
+
+    def __init__(self) -> None:
+        self._raw: dict[tuple[object, ...], F32] = {}
+        self._gains: dict[tuple[int, TensorKey], F32 | None] = {}
+
+    def blocks(self, posed: Pose, views: tuple[View, ...], units: I64, q_DE: F32 | None) -> list[F32]:
+        """One block [M, ·] per view, folded, and mapped by `q_DE` where it lies in the residual stream. Raises InputError on NaN."""
+        return [self._block(posed.model, replace(v, key=posed.real[v.key]), units, q_DE) for v in views]
+
+    def _block(self, model: Canonical, view: View, units: I64, q_DE: F32 | None) -> F32:
+        raw = self._read(model, view, units)
+        axes = ROLES[view.key.role].axes
+        if view.take == "rows" and axes[-1] == "residual":
+            gain_D = self.gain(model, view.key)
+            x = raw.reshape(len(units), len(view.offsets), -1)
+            x = x if gain_D is None else x * gain_D
+            return (x if q_DE is None else x @ q_DE).reshape(len(units), -1)
+        if view.take == "columns" and axes[0] == "residual" and q_DE is not None:
+            return raw @ q_DE
+        return raw
+
+    def _read(self, model: Canonical, view: View, units: I64) -> F32:
+        at = (id(model), view, units.tobytes())
+        if at not in self._raw:
+            values = take(model, view, units, np.empty(0, dtype=np.int64))
+            check_finite(model, view.key, values)
+            self._raw[at] = values
+        return self._raw[at]
+
+    def gain(self, model: Canonical, key: TensorKey) -> F32 | None:
+        """The norm gain that stands before a matrix [D]; None where there is none."""
+        role = next((norm for prefix, norm in _NORM_BEFORE.items() if key.role.startswith(prefix)), None)
+        at = (id(model), TensorKey(key.tower, -1 if key.role.startswith("head.") else key.layer, role or ""))
+        if at not in self._gains:
+            self._gains[at] = _gain(model, at[1])
+        return self._gains[at]
+
+
+def _gain(model: Canonical, key: TensorKey) -> F32 | None:
+    if key not in model.tensors:
+        return None
+    gain_D = model.read(key) + np.float32(gain_offset(model.checkpoint.config))
+    check_finite(model, key, gain_D)
+    return gain_D

@@ -1,0 +1,257 @@
+"""Order tests between units whose counterpart is not known, in one frame: layers against layers, dense MLPs against experts.
+
+Enters: two models and a frame (how A's residual stream lies in B's).  Leaves: `Search`: every test with its places in A and B, and one log
+e-value that has paid for the search (`begat.stats.search`).  Frames and why the test stays exact in them: `begat.pipeline.frames`.
+
+Models of equal depth and kind are tested layer by layer; otherwise every layer of one against every layer of the other, and the MLP of a dense
+model against the experts of a mixture. X, whose lotteries are multiplied, is the model with fewer of them: the shallower, else the dense one, else A.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from begat.canon.model import Canonical
+from begat.pipeline.by_index import ByIndex
+from begat.pipeline.frames import Frame
+from begat.pipeline.pose import Features, Pose, pose
+from begat.pipeline.sampling import Plan, generator, plan_site
+from begat.signals.axes import AXES, Site
+from begat.signals.kinship import alike, signs, sketch
+from begat.signals.order import order_hits, strict_hits, unit_rows, varies
+from begat.stats.order import log_e_combined, log_e_single, log_mean_exp
+from begat.stats.search import log_e_search
+from begat.types import F32, OrderTest, PairTest, TensorKey
+
+Rename = Callable[[TensorKey], TensorKey | None]
+
+#: experts of a layer that a dense MLP is held against, and heads of a layer that are tested
+EXPERTS, HEADS = 4, 2
+#: axes whose order a frame leaves alone
+_WITHIN = ("latent-dims", "kv-heads", "value-dims", "experts", "mlp-units", "expert-units")
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """All tests of one frame. `log_e` is the natural log of the e-value over axes."""
+
+    tests: tuple[PairTest, ...]
+    log_e: float
+    by_axis: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    axis: str
+    x: Pose
+    plan: Plan
+    x_at: tuple[int, int]  # layer and expert (or head) in the real X
+    y_at: tuple[int, int]
+
+
+def search(a: Canonical, b: Canonical, frame: Frame, seed: int, features: Features) -> Search:
+    """Run all order tests between A and B in one frame."""
+    swap = _x_is_b(a, b)
+    x, y = (b, a) if swap else (a, b)
+    q_x, q_y = (None, frame.q_DE) if swap else (frame.q_DE, None)
+    seen = _Rows(features, q_x, q_y)
+    jobs = _without_copies_of_fitted(seen, list(_jobs(x, y, frame, seed)), y, frame, seed)
+    outcomes = _without_index_orders(seen, [(job, *seen.hits(job, y)) for job in jobs], y)
+    copies = _copies(seen, jobs, seed)
+    by_axis: dict[str, dict[tuple[int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
+    tests = []
+    for job, m, hits in outcomes:
+        if m < 2:
+            continue
+        if (job.axis, job.x_at) not in copies:
+            by_axis[_lottery_axis(job)][job.x_at].append(log_e_single(hits, m))
+        here, there = (job.y_at, job.x_at) if swap else (job.x_at, job.y_at)
+        tests.append(PairTest(job.axis, *here, *there, m, hits, counted=(job.axis, job.x_at) not in copies))
+    logs = {axis: log_e_search(found) for axis, found in by_axis.items()}
+    return Search(tuple(tests), log_e_combined(list(logs.values())), logs)
+
+
+def _without_index_orders(rows: _Rows, outcomes: list[tuple[_Job, int, int]], y: Canonical) -> list[tuple[_Job, int, int]]:
+    """The outcomes without tests whose units stand in an order that the index fixes in both models (`by_index.py`)."""
+    by_index, tests, none = ByIndex(), [], np.empty(0, dtype=np.int64)
+    for job, m, hits in outcomes:
+        test = OrderTest(job.axis, "text", *job.x_at, m, hits, 0.0, 0)
+        tests.append(test)
+        if m > 1:
+            blocks = [rows.of(job.x, job.plan, rows.q_x)[0], rows.of(_as_it_is(y, job.plan), job.plan, rows.q_y)[0]]
+            by_index.look(test, blocks, job.plan.units, none)
+    kept = {id(t) for t in by_index.keep(tests)}
+    return [outcome for outcome, test in zip(outcomes, tests, strict=True) if id(test) in kept]
+
+
+def _lottery_axis(job: _Job) -> str:
+    """Units of a dense MLP are one lottery whether they are held against an MLP, a shared expert or routed ones."""
+    return "mlp-units" if job.axis in ("mlp-units", "expert-units") else job.axis
+
+
+def _x_is_b(a: Canonical, b: Canonical) -> bool:
+    depth = [depth_of(m) for m in (a, b)]
+    mixture = [has_experts(m) for m in (a, b)]
+    return (depth[1], mixture[1]) < (depth[0], mixture[0])
+
+
+def depth_of(model: Canonical) -> int:
+    """Layers of the text tower."""
+    return 1 + max((k.layer for k in model.tensors if k.tower == "text"), default=-1)
+
+
+def has_experts(model: Canonical) -> bool:
+    """The text tower has routed experts."""
+    return any(k.expert >= 0 and k.tower == "text" for k in model.tensors)
+
+
+def _jobs(x: Canonical, y: Canonical, frame: Frame, seed: int) -> Iterator[_Job]:
+    depth_x, depth_y = depth_of(x), depth_of(y)
+    shifts = range(1 - depth_x, depth_y) if depth_x != depth_y else range(1)
+    for shift in shifts:
+        for posed, expert in _poses(x, y, shift, frame, seed):
+            for name in _WITHIN if expert is None else ("mlp-units", "expert-units"):
+                yield from _sites(name, posed, y, shift, expert, frame, seed)
+
+
+def _poses(x: Canonical, y: Canonical, shift: int, frame: Frame, seed: int) -> Iterator[tuple[Pose, int | None]]:
+    width = y.geometry["text"].width if "text" in y.geometry else None
+
+    def shifted(key: TensorKey) -> TensorKey | None:
+        if key.tower != "text" or (key.layer < 0 and shift):
+            return None
+        return replace(key, layer=key.layer + shift) if key.layer >= 0 else key
+
+    yield pose(x, shifted, width), None
+    if has_experts(y) and not has_experts(x):
+        experts = sorted({k.expert for k in y.tensors if k.expert >= 0})
+        chosen = generator(seed, "search experts").permutation(len(experts))[:EXPERTS]
+        for kind, expert in [("shared", -1), *[("expert", experts[i]) for i in sorted(chosen)]]:
+            yield pose(x, _mlp_as(shifted, kind, expert), width, {"expert-units": "mlp-units"}), expert
+
+
+def _mlp_as(shifted: Rename, kind: str, expert: int) -> Rename:
+    """As `shifted`, with the MLP as one expert and nothing else but its norm."""
+
+    def rename(key: TensorKey) -> TensorKey | None:
+        new = shifted(key)
+        if new is None or key.role.startswith("mlp.norm"):
+            return new
+        if not key.role.startswith("mlp."):
+            return None
+        return replace(new, role=f"{kind}.{key.role[4:]}", expert=expert)
+
+    return rename
+
+
+def _sites(name: str, x: Pose, y: Canonical, shift: int, expert: int | None, frame: Frame, seed: int) -> Iterator[_Job]:
+    axis = AXES[name]
+    for site in axis.sites(x.canonical, y):
+        layer = site.layer - shift
+        if site.tower != "text" or not _chosen(axis.name, site, layer, seed):
+            continue
+        rng = generator(seed, "units", site.units)
+        plans = plan_site(x.canonical, y, site, axis.units, 1, rng)
+        for plan in plans[:1]:
+            here = -1 if expert is not None else site.expert
+            yield _Job(name, x, plan, (layer, here), (site.layer, site.expert))
+
+
+def _chosen(axis: str, site: Site, layer: int, seed: int) -> bool:
+    """Some heads and experts of every layer of X, the same whichever layer of Y they are held against."""
+    if axis == "value-dims":
+        pick = generator(seed, "search heads", layer).permutation(256)
+        return bool(np.count_nonzero(pick[: site.expert] < pick[site.expert]) < HEADS) if site.expert < 256 else False
+    return not (axis == "expert-units" and site.expert >= EXPERTS)
+
+
+class _Rows:
+    """Unit rows of X and Y in one frame, each made once."""
+
+    def __init__(self, features: Features, q_x: F32 | None, q_y: F32 | None) -> None:
+        self.features, self.q_x, self.q_y = features, q_x, q_y
+        self._kept: dict[tuple[object, ...], tuple[list[F32], F32, bool]] = {}
+
+    def of(self, posed: Pose, plan: Plan, q_DE: F32 | None) -> tuple[list[F32], F32, bool]:
+        """(blocks, unit rows, every unit varies)."""
+        real = tuple((posed.real[v.key], v.take, v.start, v.stride, v.offsets) for v in plan.site.views)
+        at = (id(posed.model), real, plan.units.tobytes())
+        if at not in self._kept:
+            blocks = self.features.blocks(posed, plan.site.views, plan.units, q_DE)
+            self._kept[at] = blocks, unit_rows(blocks), bool(varies(blocks).all())
+        return self._kept[at]
+
+    def hits(self, job: _Job, y: Canonical) -> tuple[int, int]:
+        """(units, hits) of one test."""
+        x_blocks, x_MD, x_whole = self.of(job.x, job.plan, self.q_x)
+        y_blocks, y_MD, y_whole = self.of(_as_it_is(y, job.plan), job.plan, self.q_y)
+        if x_whole and y_whole and x_MD.shape == y_MD.shape and len(x_MD) > 1:
+            return len(x_MD), strict_hits(x_MD @ y_MD.T)
+        found = order_hits(x_blocks, y_blocks)
+        return found.m, found.hits
+
+
+def _as_it_is(model: Canonical, plan: Plan) -> Pose:
+    return Pose(model, model, {v.key: v.key for v in plan.site.views})
+
+
+def _without_copies_of_fitted(rows: _Rows, jobs: list[_Job], y: Canonical, frame: Frame, seed: int) -> list[_Job]:
+    """The jobs without those at a layer that the frame was fitted on, or at a copy of it in either model: its order is in the map."""
+    if not frame.layers:
+        return jobs
+    by_kind: dict[tuple[str, bytes], list[_Job]] = defaultdict(list)
+    for job in jobs:
+        by_kind[job.axis, job.plan.units.tobytes()].append(job)
+    out = []
+    for group in by_kind.values():
+        fitted = [j for j in group if j.x_at[0] in frame.layers]
+        others = [j for j in group if j.x_at[0] not in frame.layers]
+        if fitted and others:
+            same = np.zeros((len(group), len(group)), dtype=bool)
+            for blocks in ([rows.of(j.x, j.plan, rows.q_x)[0] for j in group], [rows.of(_as_it_is(y, j.plan), j.plan, rows.q_y)[0] for j in group]):
+                width = sum(view.shape[1] for view in blocks[0])
+                same |= alike([sketch(b, signs(width, generator(seed, "signs", width))) for b in blocks])
+            at = [i for i, j in enumerate(group) if j.x_at[0] in frame.layers]
+            others = [j for i, j in enumerate(group) if not same[i, at].any()]
+        out += others
+    return out
+
+
+def _copies(rows: _Rows, jobs: Sequence[_Job], seed: int) -> set[tuple[str, tuple[int, int]]]:
+    """Lotteries of X that are another's copy, seen in X alone: of every group of copies the first counts."""
+    by_kind: dict[tuple[str, bytes, int], dict[tuple[int, int], list[F32]]] = defaultdict(dict)
+    for job in jobs:
+        blocks, x_MD, _ = rows.of(job.x, job.plan, rows.q_x)
+        by_kind[job.axis, job.plan.units.tobytes(), x_MD.shape[1]].setdefault(job.x_at, blocks)
+    out = set()
+    for (axis, _, features), found in by_kind.items():
+        if len(found) < 2:
+            continue
+        s_DS = signs(features, generator(seed, "signs", features))
+        places = sorted(found)
+        same = alike([sketch(found[p], s_DS) for p in places])
+        out |= {(axis, p) for i, p in enumerate(places) if same[i, :i].any()}
+    return out
+
+
+def best_layers(tests: Sequence[PairTest], needed: float) -> dict[int, tuple[int, float]]:
+    """Layer of B → (the layer of A whose units it holds best, log10 e-value of that pair), where it reaches `needed`."""
+    logs: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for t in tests:
+        logs[t.layer_b][t.layer_a].append(log_e_single(t.hits, t.m))
+    out = {}
+    for layer_b, by_a in logs.items():
+        score = {layer_a: sum(x) / np.log(10) for layer_a, x in by_a.items()}
+        layer_a = max(sorted(score), key=lambda i: score[i])
+        if score[layer_a] >= needed:
+            out[layer_b] = (layer_a, float(score[layer_a]))
+    return out
+
+
+def mean_log_e(logs: Sequence[float], planned: int) -> float:
+    """Natural log of the mean of e-values over `planned` alternatives; one that was not run counts as 1."""
+    return log_mean_exp([*logs, *[0.0] * (planned - len(logs))]) if planned else 0.0

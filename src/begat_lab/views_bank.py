@@ -1,0 +1,98 @@
+"""The bank of independent pairs for the agreement of three views, which ships with begat.
+
+Enters: a grown family.  Leaves: `begat/stats/data/views.json`: the share of agreeing units of every pair of hard strangers, with the recipe's digest.
+Who reads it: `begat.stats.views`.  The statistic: `begat.signals.views`.  The neighbour for twins: `bank.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import combinations
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import begat
+from begat.canon.model import Canonical
+from begat.canon.resolve import resolve
+from begat.pipeline.routes import Context
+from begat.pipeline.sampling import seed_of
+from begat.pipeline.views import largest_share
+from begat_lab.bank import open_family
+from begat_lab.kinship import Kinship
+from begat_lab.pedigree import Family, Member
+from begat_lab.truth import read_truth
+
+
+def hard_strangers(family: Family) -> list[Member]:
+    """Members from scratch that differ in the lottery of their initial weights only: the largest such set of the family."""
+    kin = Kinship(family)
+    groups: dict[str, list[Member]] = {}
+    for member in family.members:
+        if member.kind == "scratch":
+            recipe = repr((member.architecture, member.shape, member.training, member.text, {k: v for k, v in member.seeds.items() if k != "initial_seed"}))
+            group = groups.setdefault(recipe, [])
+            if all(kin.relation(member.name, other.name) == "independent" for other in group):
+                group.append(member)
+    return max(groups.values(), key=len, default=[])
+
+
+def measure_views(
+    folder: Path, tell: Callable[[int, int], None] = lambda done, of: None, *, family: Family | None = None, jobs: int = 1
+) -> dict[str, Any]:
+    """Shares over all pairs of hard strangers of a family.
+
+    Args:
+        tell: told how many pairs are done, of how many.
+        family: its pedigree where it is still growing: the finished members are measured.
+        jobs: processes; changes no number.
+
+    Raises:
+        InputError: the folder is no finished family, and no pedigree was given.
+    """
+    family = family or open_family(folder)
+    names = [m.name for m in hard_strangers(family) if (folder / m.name).is_dir() and read_truth(folder / m.name)]
+    pairs = list(combinations(names, 2))
+    shares: Counter[float] = Counter()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start, initargs=(folder,)) as pool:
+        for done, share in enumerate(pool.map(_share, pairs, chunksize=8), 1):
+            if share is not None:
+                shares[round(share, 6)] += 1
+            tell(done, len(pairs))
+    return {
+        "about": "share of sampled MLP units whose gate, up and down weights name one partner, between independent models: the best layer of A for "
+        "each layer of B",
+        "made_by": f"begat-lab bank --views {family.name}",
+        "recipe": family.name,
+        "digest": hashlib.sha256(family.source.encode()).hexdigest(),
+        "versions": {"begat": begat.__version__, "torch": torch.__version__},
+        "shares": sorted(shares.items()),
+    }
+
+
+_worker: dict[str, Any] = {}  # of one process of the pool: the family's folder, and the models it has opened
+
+
+def _start(folder: Path) -> None:
+    _worker.update(folder=folder, models={})
+
+
+def _share(pair: tuple[str, str]) -> float | None:
+    models: dict[str, Canonical] = _worker["models"]
+    for name in pair:
+        if name not in models:
+            models[name] = resolve(begat.open_checkpoint(_worker["folder"] / name))
+    a, b = (models[name] for name in pair)
+    return largest_share(Context(a, b, seed_of(a, b, "")))
+
+
+def views_text(bank: dict[str, Any]) -> str:
+    """The bank as JSON, its shares on one line."""
+    head = json.dumps({k: v for k, v in bank.items() if k != "shares"}, indent=1)[:-2]
+    return head + ',\n "shares": ' + json.dumps(bank["shares"]) + "\n}\n"

@@ -1,0 +1,97 @@
+"""Function-preserving changes of toy Llamas in numpy: what alignment has to see through, and the null's redrawn orders.
+
+Enters: tensors of `builders.llama` and its config.  Leaves: new tensors. The lab has the same changes for real models (`begat_lab/disguises`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from builders import Tensors, reordered_units
+
+_READERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
+_WRITERS = ("self_attn.o_proj", "mlp.down_proj")
+
+
+def _layers(tensors: Tensors) -> list[str]:
+    return sorted({n.partition(".self_attn")[0] for n in tensors if ".self_attn" in n})
+
+
+def folded(tensors: Tensors) -> Tensors:
+    """T5: norm gains moved into the matrices that read behind them."""
+    out = dict(tensors)
+    for p in _layers(tensors):
+        for norm, readers in (("input_layernorm", _READERS[:3]), ("post_attention_layernorm", _READERS[3:])):
+            gain = out[f"{p}.{norm}.weight"]
+            for r in readers:
+                out[f"{p}.{r}.weight"] = out[f"{p}.{r}.weight"] * gain
+            out[f"{p}.{norm}.weight"] = np.ones_like(gain)
+    out["lm_head.weight"] = out["lm_head.weight"] * out["model.norm.weight"]
+    out["model.norm.weight"] = np.ones_like(out["model.norm.weight"])
+    return out
+
+
+def turned(tensors: Tensors, q_DD: np.ndarray) -> Tensors:
+    """T3 (or T1 for a permutation matrix, T5 included): the residual stream of gain-free weights in another basis."""
+    out = folded(tensors)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        out[name] = out[name] @ q_DD
+    for p in _layers(tensors):
+        out |= {f"{p}.{r}.weight": out[f"{p}.{r}.weight"] @ q_DD for r in _READERS}
+        out |= {f"{p}.{w}.weight": q_DD.T @ out[f"{p}.{w}.weight"] for w in _WRITERS}
+    return {n: np.ascontiguousarray(w, dtype=np.float32) for n, w in out.items()}
+
+
+def rotation(rng: np.random.Generator, width: int) -> np.ndarray:
+    """A random rotation."""
+    return np.linalg.qr(rng.standard_normal((width, width)))[0].astype(np.float32)
+
+
+def permutation(rng: np.random.Generator, width: int) -> np.ndarray:
+    """A random permutation matrix."""
+    return np.eye(width, dtype=np.float32)[:, rng.permutation(width)]
+
+
+def reordered_heads(tensors: Tensors, config: dict[str, Any], rng: np.random.Generator, *, heads: bool = True) -> Tensors:
+    """T4, by orders alone: value dims inside every head, and key/value heads with the query heads they serve."""
+    out, c = dict(tensors), config
+    kv, group, size = c["num_key_value_heads"], c["num_attention_heads"] // c["num_key_value_heads"], c["head_dim"]
+    for p in _layers(tensors):
+        order = rng.permutation(kv) if heads else np.arange(kv)
+        dims = np.stack([rng.permutation(size) for _ in range(kv)])
+        q, k, v = (out[f"{p}.self_attn.{n}_proj.weight"] for n in "qkv")
+        out[f"{p}.self_attn.q_proj.weight"] = q.reshape(kv, group * size, -1)[order].reshape(q.shape)
+        out[f"{p}.self_attn.k_proj.weight"] = k.reshape(kv, size, -1)[order].reshape(k.shape)
+        v_KCD = np.stack([v.reshape(kv, size, -1)[h][dims[h]] for h in range(kv)])
+        out[f"{p}.self_attn.v_proj.weight"] = v_KCD[order].reshape(v.shape)
+        o = out[f"{p}.self_attn.o_proj.weight"]
+        o_DKGC = o.reshape(len(o), kv, group, size)
+        o_DKGC = np.stack([o_DKGC[:, h][..., dims[h]] for h in range(kv)], axis=1)
+        out[f"{p}.self_attn.o_proj.weight"] = o_DKGC[:, order].reshape(o.shape)
+    return {n: np.ascontiguousarray(w) for n, w in out.items()}
+
+
+def strangers_twin(tensors: Tensors, config: dict[str, Any], rng: np.random.Generator) -> Tensors:
+    """A model that shares every feature and no order: the worst case of the null. Its residual stream is in another order too."""
+    out = reordered_heads(reordered_units(tensors, rng), config, rng)
+    return turned(out, permutation(rng, config["hidden_size"]))
+
+
+def some_layers(tensors: Tensors, keep: list[int]) -> Tensors:
+    """The layers named, in that order: pruned or up-scaled depth."""
+    out = {n: w for n, w in tensors.items() if ".layers." not in n}
+    for new, old in enumerate(keep):
+        out |= {n.replace(f".layers.{old}.", f".layers.{new}."): w for n, w in tensors.items() if f".layers.{old}." in n}
+    return out
+
+
+def narrowed(tensors: Tensors, rng: np.random.Generator, units: int) -> Tensors:
+    """MLP units left out, the others in their order."""
+    out = dict(tensors)
+    for p in _layers(tensors):
+        kept = np.sort(rng.permutation(len(out[f"{p}.mlp.up_proj.weight"]))[:units])
+        out |= {f"{p}.mlp.{n}_proj.weight": out[f"{p}.mlp.{n}_proj.weight"][kept] for n in ("gate", "up")}
+        out[f"{p}.mlp.down_proj.weight"] = np.ascontiguousarray(out[f"{p}.mlp.down_proj.weight"][:, kept])
+    return out

@@ -1,0 +1,104 @@
+"""What alignment finds in reshaped and disguised children, and what it leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import begat
+from begat.pipeline.align import PLAIN, mixed_log10_e, mixed_log10_p
+from builders import Tensors, llama, noisy, reordered_units, write
+from disguises import reordered_heads, rotation, some_layers, turned
+
+SHAPE: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 4, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2,
+                         "head_dim": 16, "vocab_size": 160}  # fmt: skip
+RNG = np.random.default_rng(21)
+PARENT, CONFIG = llama(RNG, **SHAPE)
+OTHER, _ = llama(RNG, **SHAPE)
+
+
+def mixture(dense: Tensors, rng: np.random.Generator, experts: int = 4) -> Tensors:
+    """Upcycled to Mixtral's names: every expert a noisy copy of the MLP, attention drawn anew so that only experts are left to find."""
+    other, _ = llama(rng, **SHAPE)
+    out = {n: w for n, w in other.items() if ".mlp." not in n}
+    for i in range(SHAPE["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        out[p + "block_sparse_moe.gate.weight"] = rng.standard_normal((experts, SHAPE["hidden_size"])).astype(np.float32)
+        for e in range(experts):
+            for mine, theirs in (("gate", "w1"), ("down", "w2"), ("up", "w3")):
+                w = dense[f"{p}mlp.{mine}_proj.weight"]
+                noise = 0.2 * w.std() * rng.standard_normal(w.shape)
+                out[f"{p}block_sparse_moe.experts.{e}.{theirs}.weight"] = (w + noise).astype(np.float32)
+    return out
+
+
+MIXTURE = CONFIG | {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "num_local_experts": 4}
+
+
+def test_experts_are_found_in_the_dense_mlp_they_came_from(tmp_path: Path) -> None:
+    child, stranger = mixture(PARENT, RNG), mixture(OTHER, RNG)
+    a = write(tmp_path / "a", PARENT, CONFIG)
+    found = begat.compare(a, write(tmp_path / "b", child, MIXTURE))
+    assert found.verdict in ("derived-or-shared-initialisation", "partly-derived")
+    assert found.log10_e is not None and found.log10_e > 20
+    assert found.alignment is not None
+    assert [(m.layer_b, m.layer_a) for m in found.alignment.layers] == [(i, i) for i in range(4)]
+    assert begat.compare(write(tmp_path / "c", child, MIXTURE), a).log10_e == pytest.approx(found.log10_e, rel=0.2)
+    apart = begat.compare(a, write(tmp_path / "d", stranger, MIXTURE))
+    assert apart.verdict == "no-evidence"
+
+
+def test_four_experts_of_one_mlp_are_one_lottery(tmp_path: Path) -> None:
+    """All experts copy the same MLP: the e-value must not grow with their number."""
+    a = write(tmp_path / "a", PARENT, CONFIG)
+    few = begat.compare(a, write(tmp_path / "b", mixture(PARENT, RNG, 2), MIXTURE | {"num_local_experts": 2}))
+    many = begat.compare(a, write(tmp_path / "c", mixture(PARENT, RNG, 8), MIXTURE | {"num_local_experts": 8}))
+    assert few.log10_e is not None and many.log10_e is not None
+    assert many.log10_e < few.log10_e + 2
+
+
+def test_an_up_scaled_child_shows_its_layers(tmp_path: Path) -> None:
+    order = [0, 1, 2, 1, 2, 3]
+    child = some_layers(noisy(PARENT, RNG, 0.2), order)
+    a, b = write(tmp_path / "a", PARENT, CONFIG), write(tmp_path / "b", child, CONFIG | {"num_hidden_layers": 6})
+    for v, forwards in ((begat.compare(a, b), True), (begat.compare(b, a), False)):
+        assert v.verdict == "derived-or-shared-initialisation"
+        assert v.alignment is not None
+        pairs = [(m.layer_b, m.layer_a) for m in v.alignment.layers]
+        if forwards:
+            assert pairs == list(enumerate(order))
+        else:  # each layer of the shorter model lies in one of its copies
+            assert all(order[a_layer] == b_layer for b_layer, a_layer in pairs) and len(pairs) == 4
+
+
+def test_everything_disguised_is_calibrated_evidence_and_named_so(tmp_path: Path) -> None:
+    """T2 + T3 + T4: no order is left; three views say it, and the sentence says what they are worth."""
+    w = reordered_heads(reordered_units(noisy(PARENT, RNG, 0.2), RNG), CONFIG, RNG)
+    v = begat.compare(write(tmp_path / "a", PARENT, CONFIG), write(tmp_path / "b", turned(w, rotation(RNG, 64)), CONFIG))
+    assert v.verdict == "derived-or-shared-initialisation"
+    assert "calibrated" in v.sentence and v.log10_e is not None and v.log10_e < 3
+    assert v.alignment is not None and v.alignment.views is not None
+    assert v.alignment.views.shown and v.alignment.views.p == pytest.approx(1 / (v.alignment.views.null_pairs + 1))
+    medians = {c.role: c.r2 for c in v.alignment.cells if c.layer_b == 1}
+    assert min(medians["mlp.gate"], medians["attn.q"], medians["attn.v"]) > 0.8
+    stranger = begat.compare(tmp_path / "a", write(tmp_path / "c", turned(OTHER, rotation(RNG, 64)), CONFIG))
+    assert stranger.verdict == "no-evidence"
+    assert stranger.alignment is not None and stranger.alignment.views is not None and not stranger.alignment.views.shown
+
+
+def test_an_ordinary_pair_is_not_aligned(tmp_path: Path) -> None:
+    v = begat.compare(write(tmp_path / "a", PARENT, CONFIG), write(tmp_path / "b", noisy(PARENT, RNG, 0.2), CONFIG))
+    assert v.alignment is None
+
+
+def test_the_mixture_of_e_values() -> None:
+    assert mixed_log10_e(None, None) is None
+    assert mixed_log10_e(100.0, None) == pytest.approx(100 + np.log10(PLAIN))
+    assert mixed_log10_e(-1.0, 100.0) == pytest.approx(99.0)
+    assert mixed_log10_e(0.0, 0.0) == pytest.approx(0.0)
+    assert mixed_log10_p(-50.0, None) == pytest.approx(-50 - np.log10(PLAIN))
+    assert mixed_log10_p(0.0, 30.0) == pytest.approx(-29.0)
+    assert mixed_log10_p(None, 0.0) == 0.0
