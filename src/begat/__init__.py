@@ -4,7 +4,8 @@
 >>> verdict = begat.compare("path/to/A", "path/to/B")          # doctest: +SKIP
 >>> print(verdict.sentence)                                    # doctest: +SKIP
 
-Public names: `compare`, `inspect`, `open_checkpoint`, `Verdict`, `Inspection`, `Checkpoint`, `InputError`. Heavy modules load when used.
+Public names: `compare`, `decompose`, `inspect`, `open_checkpoint`, `Verdict`, `Decomposition`, `Inspection`, `Checkpoint`, `InputError`. Heavy
+modules load when used.
 """
 
 from __future__ import annotations
@@ -12,23 +13,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Checkpoint", "InputError", "Inspection", "Verdict", "__version__", "compare", "inspect", "open_checkpoint"]
+__all__ = ["Checkpoint", "Decomposition", "InputError", "Inspection", "Verdict", "__version__", "compare", "decompose", "inspect", "open_checkpoint"]
 
 if TYPE_CHECKING:
     from begat.errors import InputError
     from begat.inspection import Inspection
     from begat.pipeline.compare import compare
+    from begat.pipeline.decompose import decompose
     from begat.pipeline.inspect import inspect
+    from begat.recipes import Decomposition
     from begat.source import open_checkpoint
     from begat.types import Checkpoint, Verdict
 
 _HOMES = {
     "compare": "begat.pipeline.compare",
+    "decompose": "begat.pipeline.decompose",
     "inspect": "begat.pipeline.inspect",
     "Inspection": "begat.inspection",
     "open_checkpoint": "begat.source",
     "Verdict": "begat.types",
     "Checkpoint": "begat.types",
+    "Decomposition": "begat.recipes",
     "InputError": "begat.errors",
 }
 

@@ -126,6 +126,17 @@ def test_siblings_rounded_from_one_source_carry_no_arrow(compare: Any) -> None:
     assert compare(half, {n: w.astype(BF16) for n, w in half.items()}).direction == "A → B"
 
 
+def test_bf16_converted_to_f16_lost_its_smallest_values(compare: Any) -> None:
+    """Float16 has more bits than bfloat16, but none below 2^-24: a few values of a converted copy are rounded, all others equal."""
+    parent = {n: w.astype(BF16).astype(np.float32) for n, w in PARENT.items()}
+    for name, w in parent.items():
+        if w.ndim == 2:
+            parent[name] = np.where(np.arange(w.size).reshape(w.shape) % 97 == 0, w * 1e-5, w).astype(BF16).astype(np.float32)
+    found = compare(parent, parent, BF16, np.float16)
+    assert (found.verdict, found.direction) == ("re-encoded", "A → B")
+    assert compare(parent, parent, np.float16, BF16).direction == "B → A"
+
+
 def test_only_the_gains_narrowed_is_a_re_encoding_and_trained_is_none(compare: Any) -> None:
     narrow = {n: w.astype(BF16) if w.ndim == 1 else w for n, w in PARENT.items()}
     assert compare(PARENT, narrow).verdict == "re-encoded"

@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_public_names() -> None:
-    assert sorted(begat.__all__) == ["Checkpoint", "InputError", "Inspection", "Verdict", "__version__", "compare", "inspect", "open_checkpoint"]
+    assert sorted(begat.__all__) == [
+        "Checkpoint", "Decomposition", "InputError", "Inspection", "Verdict", "__version__", "compare", "decompose", "inspect", "open_checkpoint",
+    ]  # fmt: skip
     assert all(getattr(begat, name) for name in begat.__all__)
 
 
@@ -26,6 +28,7 @@ def test_commands_and_options() -> None:
     }  # type: ignore[arg-type, union-attr]
     assert found == {
         "compare": ["--base", "--html", "--json", "--map", "--nonce", "--published"],
+        "decompose": ["--base", "--full", "--html", "--json", "--nonce", "--parents"],
         "demo": ["--html", "--json", "--open"],
         "inspect": ["--base", "--full", "--html", "--json", "--nonce"],
         "replay": ["--a", "--b", "--base", "--json"],

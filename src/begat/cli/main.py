@@ -15,6 +15,7 @@ from begat.errors import InputError
 
 _COMMANDS = {
     "compare": "begat.cli.compare",
+    "decompose": "begat.cli.decompose",
     "demo": "begat.cli.demo",
     "inspect": "begat.cli.inspect",
     "replay": "begat.cli.replay",

@@ -259,7 +259,8 @@ def _matrix(fine: Canonical, coarse: Canonical, key: TensorKey, seed: int) -> Ag
         if kind.mantissa is None:
             return step_agreement(x, y, scale, f"{kind.name} steps")
         return float_agreement(x, y, kind.mantissa, 2.0**kind.tiny, kind.name, scale)
-    if kind.mantissa is not None and (finer.mantissa is None or finer.mantissa > kind.mantissa):
+    # a type of more bits can still be the coarser one near zero: float16 below 2^-14, against bfloat16
+    if kind.mantissa is not None and (finer.mantissa is None or finer.mantissa > kind.mantissa or finer.tiny < kind.tiny):
         found = float_agreement(x, y, kind.mantissa, 2.0**kind.tiny, kind.name)
         if found.rounded:
             return found

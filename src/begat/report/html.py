@@ -30,7 +30,7 @@ def render_html(verdict: Verdict) -> str:
     v = verdict
     label_a, label_b = words.labels(v.a, v.b)
     replay = {k: x for k, x in v.replay.items() if k not in ("a", "b")}
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(
         v=v,
         label_a=label_a,
@@ -81,7 +81,8 @@ def _figures(v: Verdict) -> dict[str, str]:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates' environment, for every page."""
     env = Environment(
         loader=PackageLoader("begat.report", "templates"),
         autoescape=True,

@@ -13,7 +13,7 @@ from begat.inspection import Finding, Inspection
 from begat.report import words
 from begat.report.gridmap import STEPS
 from begat.report.heatmap import heat_maps
-from begat.report.html import _environment
+from begat.report.html import environment
 from begat.report.inspect_text import BASES, number_words, tower_words
 
 _LISTED = 60
@@ -23,7 +23,7 @@ def render_inspection_html(inspection: Inspection) -> str:
     """The page, as text to be written in UTF-8."""
     i = inspection
     pairs = [p for f in i.findings for p in f.found.pairs]
-    return _environment().get_template("inspect.html.j2").render(
+    return environment().get_template("inspect.html.j2").render(
         v=i,
         label=([part for part in re.split(r"[/\\]", i.path) if part] or [i.path])[-1],
         towers=[tower_words(t) for t in i.towers],

@@ -42,8 +42,18 @@ def to_json(verdict: Verdict) -> dict[str, Any]:
 
 def dumps(verdict: Verdict) -> str:
     """The verdict as JSON text: what fits a line stays on one, unprintable characters are escaped."""
-    text = _lay_out(to_json(verdict), "")
+    return as_text(to_json(verdict))
+
+
+def as_text(value: dict[str, Any]) -> str:
+    """Plain values as JSON text, laid out and escaped as `dumps` says."""
+    text = _lay_out(value, "")
     return "\n".join(line if line.isprintable() else "".join(map(_escape, line)) for line in text.split("\n"))
+
+
+def plain(value: Any, where: str) -> Any:
+    """A result type as JSON-ready values; ValueError on a number that is not finite, naming the place."""
+    return _plain(value, where)
 
 
 def load_schema() -> dict[str, Any]:

@@ -29,6 +29,8 @@ _TIGHT = 0.006
 #: share of values that must agree; share of errors beyond a quarter step (a half when spread evenly; at most 0.23 for errors that
 #: are normal and within half a step as often as `_SHARE` demands)
 _SHARE, _SPREAD = 0.999, 0.35
+#: values that do not agree, over those that differ and do: where nearly all values are equal, those that are not must be roundings too
+_ODD = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Agreement:
     @property
     def rounded(self) -> bool:
         """The coarser values are the finer ones, rounded, as far as so many values can tell (two standard deviations of the spread)."""
-        if not self.inside:
+        if not self.inside or self.n - self.ok > _ODD * self.inside + 2:
             return False
         return self.share >= _SHARE - 2 / self.n and self.spread >= _SPREAD - 1 / self.inside**0.5
 
