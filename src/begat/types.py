@@ -200,6 +200,7 @@ class Verdict:
         log10_p: log10 of the combined p bound; None when no exact test ran.
         direction: "A → B", "B → A" or "undetermined", with `direction_why`.
         kind: what kind of descent, "" when undetermined.
+        signs: what kind and direction rest on, in words; looked for where every value was compared.
         axes: one `AxisResult` per symmetric axis.
         parts: one `PartResult` per layer or component.
         cells: the same-index inheritance map.
@@ -220,6 +221,7 @@ class Verdict:
     direction: str
     direction_why: str
     kind: str
+    signs: tuple[str, ...]
     axes: tuple[AxisResult, ...]
     parts: tuple[PartResult, ...]
     cells: tuple[MapCell, ...]

@@ -182,6 +182,7 @@ def verdict_of(name: str, sentence: str, axes: tuple[AxisResult, ...], **changes
         "seconds": 0.4183,
         "replay": replay,
         "alignment": None,
+        "signs": (),
     }
     return Verdict(**{**values, **changes})
 
@@ -597,6 +598,7 @@ def hostile() -> Verdict:
         b=EVIL,
         direction_why=why,
         kind=EVIL,
+        signs=(EVIL, why),
         parts=(part(0, "dependent", 64, 64, 0.5, EVIL, why), part(-1, "not-tested", 0, 0, None, EVIL, why)),
         cells=(cell(EVIL, 0, "mlp.up.weight", 0.5), cell(EVIL, -1, EVIL, 0.5), cell(EVIL, 1, EVIL, -0.2)),
         map_mode="full",

@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from begat.pipeline.equality import equality
 from begat.pipeline.exact import ExactResult, run_axes
 from begat.pipeline.facts import gather_facts, power_statement, trained_state
 from begat.pipeline.inherit import common_keys, full_map, sampled_map
+from begat.pipeline.kind import describe
 from begat.pipeline.parts import aligned_parts, find_parts
 from begat.pipeline.sampling import PUBLIC_SEED, seed_of
 from begat.pipeline.words import caveats, example_tensor, shape_words
@@ -38,7 +40,8 @@ from begat.types import (
     Progress,
     Verdict,
 )
-from begat.verdict import POLICY, judge
+from begat.verdict import POLICY, Judgement, judge
+from begat.verdict.kinds import Description
 
 #: checkpoints up to this size together get a full map without being asked for one
 SMALL = 64 << 20
@@ -105,6 +108,7 @@ def _compare(
     parts = aligned_parts(parts, alignment)
     facts = gather_facts(ma, mb, exact, same, parts, power, trained, alignment, adapter)
     judgement = judge(facts)
+    told = _told(ma, mb, judgement, cells, seed, mode, exact)
     return Verdict(
         verdict=judgement.verdict,
         sentence=judgement.sentence,
@@ -112,9 +116,10 @@ def _compare(
         b=_path(cb),
         log10_e=mixed_log10_e(exact.log10_e, alignment.log10_e if alignment else None),
         log10_p=mixed_log10_p(exact.log10_p, alignment.log10_e if alignment else None),
-        direction=judgement.direction,
-        direction_why=judgement.direction_why,
-        kind=judgement.kind,
+        direction=told.direction,
+        direction_why=told.why,
+        kind=told.kind,
+        signs=tuple(e.words for e in told.evidence),
         axes=exact.axes,
         parts=parts,
         cells=cells if mode != "none" else (),
@@ -152,6 +157,18 @@ def _aligned(
     if mode != "none" and (open_parts or reordered or not same_build(ma, mb)):
         return align(ma, mb, seed, "some parts show no order in common, or have no counterpart at their own index", True, progress)
     return None
+
+
+def _told(
+    ma: Canonical, mb: Canonical, judgement: Judgement, cells: tuple[MapCell, ...], seed: int, mode: str, exact: ExactResult
+) -> Description:  # fmt: skip
+    """Kind and direction: the decision table's, or what signs in the weights say, where dependence was found at equal index and every value was read."""
+    plain = mixed_log10_e(exact.log10_e, None)
+    found = plain is not None and plain >= POLICY.dependence_log10_e
+    if mode != "full" or not found or judgement.kind or judgement.verdict == "shared-initialisation":
+        return Description(judgement.kind, judgement.direction, judgement.direction_why, ())
+    told = describe(ma, mb, cells, seed)
+    return told if told.direction != "undetermined" else replace(told, why=told.why or judgement.direction_why)
 
 
 def _moved(a: Canonical, b: Canonical) -> frozenset[str]:

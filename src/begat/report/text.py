@@ -103,6 +103,8 @@ class _Page:
         self.wrap(f"direction: {v.direction}" + (f" ({v.direction_why})" if v.direction_why else ""), "", "  ")
         if v.kind:
             self.wrap(f"kind: {v.kind}", "", "  ")
+        for sign in v.signs:
+            self.wrap(f"sign: {sign}", "", "  ", _DIM)
         self.lines.append("")
         self.wrap(v.a, "A  ", "   ")
         self.wrap(v.b, "B  ", "   ")
