@@ -141,7 +141,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "bench-alarms": partial(bench, "full", "begat's false alarms"), "bench-null": partial(bench, "full", "Are begat's p bounds honest?"),
     "bench-drift": partial(bench, "full", "Drift until it fails"), "bench-twins": partial(bench, "full", "Twins"),
     "bench-others": partial(bench, "full", "Other pairs"), "dispute-full": partial(bench, "full", "The disputed statistics"),
-    "dispute-deep": partial(bench, "deep", "The disputed statistics"),
+    "dispute-deep": partial(bench, "deep", "The disputed statistics"), "quick-methods": partial(bench, "quick", "All methods"),
+    "quick-pairs": partial(bench, "quick", "Bench on the family `quick`"), "quick-alarms": partial(bench, "quick", "begat's false alarms"),
+    "quick-drift": partial(bench, "quick", "Drift until it fails"), "quick-twins": partial(bench, "quick", "Twins"),
 }  # fmt: skip
 
 

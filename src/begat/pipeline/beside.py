@@ -1,6 +1,6 @@
 """Published statistics beside the verdict: gather their summaries, compute, never judge.
 
-Enters: two canonical models.  Leaves: `SideResult`s.  Formulas: `begat.signals.published`.
+Enters: two canonical models.  Leaves: `SideResult`s.  Formulas: `begat.signals.published`.  What independent models score: `begat.stats.published`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import numpy as np
 from begat.canon.model import Canonical
 from begat.signals.published import PUBLISHED, Summaries
 from begat.source.dtypes import DTYPES
+from begat.stats.published import remark
 from begat.types import SideResult, TensorKey
 
 _SD_ROLES = ("attn.q.weight", "attn.k.weight", "attn.v.weight", "attn.o.weight")
@@ -28,7 +29,8 @@ def published_statistics(a: Canonical, b: Canonical, always: bool) -> tuple[Side
     for name, one in PUBLISHED.items():
         value = one.compute(x, y)
         why = value if isinstance(value, str) else None
-        out.append(SideResult(name, one.title, None if why else float(value), one.paper, one.remark, why))
+        measured = "" if isinstance(value, str) else remark(name, value)
+        out.append(SideResult(name, one.title, None if why else float(value), one.paper, f"{one.remark} {measured}".strip(), why))
     return tuple(out)
 
 

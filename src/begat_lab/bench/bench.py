@@ -68,7 +68,7 @@ def bench(
     summary = summarise(family, pairs, results, len(finished))
     plots = draw(family, pairs, results.scores, summary, out)
     plots += _curves(folder, pairs, results, out)
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8", newline="\n")
+    (out / "summary.json").write_text(json.dumps(summary) + "\n", encoding="utf-8", newline="\n")
     (out / "table.md").write_text(markdown(summary), encoding="utf-8", newline="\n")
     if shipped:
         ship(family, pairs, results.scores)

@@ -33,6 +33,8 @@ from begat_lab.truth import FAMILY, read_truth
 GROUPS = {
     "hard": True, "strangers": True, "unrelated": True, "taught": True, "twins": False, "siblings": False, "descended": False,
 }  # fmt: skip
+#: label of twins that are not from scratch themselves
+OF_TWINS = "descendants of twins"
 _TILE = 16  # pairs are ordered in tiles of so many models a side, so that a worker keeps the models it will need again
 
 
@@ -153,7 +155,7 @@ class _Chooser:
         plain = [(a.name, b.name) for a, b in found if not a.parents and not b.parents]
         rest = [(a.name, b.name) for a, b in found if a.parents or b.parents]
         yield from (Pair(a, b, "twins", self.rows[b]) for a, b in plain)
-        yield from (Pair(a, b, "twins", "descendants of twins") for a, b in _draw(rest, self.sizes.twins - len(plain), rng))
+        yield from (Pair(a, b, "twins", OF_TWINS) for a, b in _draw(rest, self.sizes.twins - len(plain), rng))
 
     def siblings(self, rng: np.random.Generator) -> Iterator[Pair]:
         """Undisguised models of one stored kind with a common ancestor."""

@@ -6,7 +6,9 @@ green, and strips are named besides.
 
 from __future__ import annotations
 
+import io
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from begat.types import F64
-from begat_lab.bench.pairs import Pair, disguised
+from begat_lab.bench.pairs import OF_TWINS, Pair, disguised
 from begat_lab.bench.run import BEGAT, Scores
 from begat_lab.bench.summary import relatedness
 from begat_lab.pedigree import Family
@@ -68,7 +70,7 @@ def curves(file: Path, models: dict[str, dict[str, F64]], note: str) -> None:
 def _sets(family: Family, pairs: list[Pair]) -> dict[str, list[Pair]]:
     parents = [p for p in pairs if p.group == "descended" and p.step == "parent"]
     return {
-        "strangers": [p for p in pairs if p.group == "hard"], "twins": [p for p in pairs if p.group == "twins"],
+        "strangers": [p for p in pairs if p.group == "hard"], "twins": [p for p in pairs if p.group == "twins" and p.label != OF_TWINS],
         "disguised children": [p for p in parents if disguised(family, p.b)], "children": [p for p in parents if not disguised(family, p.b)],
     }  # fmt: skip
 
@@ -95,7 +97,7 @@ def _strip(ax: Any, name: str, sets: dict[str, F64]) -> None:
         q = np.quantile(values, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1])
         for least, most, width in ((0, 6, 1.0), (1, 5, 3.5), (2, 4, 8.0)):
             ax.plot([q[least], q[most]], [y, y], color=_COLOURS[word], linewidth=width, solid_capstyle="butt", alpha=0.9)
-        ax.plot([q[3]], [y], marker="|", color="white", markersize=7)
+        ax.plot([q[3], q[3]], [y - 0.38, y + 0.38], color=_COLOURS[word], linewidth=2)  # the median, seen also where all scores are alike
     if "strangers" in sets:
         ax.axvline(float(sets["strangers"].max()), color=INK, linewidth=0.7, linestyle=":")
     low, high = (float(f([f(v) for v in sets.values()])) for f in (np.min, np.max)) if sets else (0.0, 1.0)
@@ -121,7 +123,7 @@ def _roc(fig: Any, found: dict[str, dict[str, F64]]) -> bool:
                 values = np.sort(sets[word])
                 if not len(values):
                     continue
-                at = np.unique(np.geomspace(1, len(hard), 60).astype(int)) - 1
+                at = np.unique(np.geomspace(1, len(hard), 40).astype(int)) - 1
                 x = np.concatenate([[least / 2], (at + 1) / len(hard)])
                 levels = np.concatenate([[hard[0]], np.append(hard, -np.inf)[at + 1]])
                 y = 1 - np.searchsorted(values, levels, "right") / len(values)
@@ -165,7 +167,7 @@ def _calibration(fig: Any, s: dict[str, Any]) -> bool:
 def _drift(fig: Any, s: dict[str, Any]) -> bool:
     """Units still at their index, rung by rung; open markers where begat did not find every pair."""
     ladders = s["begat"]["drift"] if s["begat"] else []
-    ladders = [one for one in ladders if any(r["hits"] for r in one["rungs"])]
+    ladders = [one for one in ladders if sum(r["hits"] is not None for r in one["rungs"]) > 1]
     if not ladders:
         return False
     fig.set_size_inches(2.3 * len(ladders) + 0.4, 2.5)
@@ -203,7 +205,7 @@ def _hits(fig: Any, scores: Scores, sets: dict[str, list[Pair]]) -> bool:
     ax.axvline(1, color=INK, linewidth=0.8, linestyle=":")
     ax.set(xscale="log", xlabel="units at their own index ÷ what chance explains (dotted: exactly chance)", ylabel="share of pairs", yticks=[])
     if any_there:
-        ax.legend(loc="upper center")
+        ax.legend(loc="upper right")
     return any_there
 
 
@@ -272,5 +274,10 @@ def _page(file: Path, make: Callable[[Any], bool]) -> bool:
             file.unlink(missing_ok=True)
             return False
         file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        for ax in figure.axes:
+            ax.minorticks_off()  # half of a file's bytes
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        lines = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text.getvalue(), flags=re.S).splitlines()
+        file.write_text("\n".join(line.strip() for line in lines if line.strip()) + "\n", encoding="utf-8", newline="\n")
     return True

@@ -83,7 +83,8 @@ def _rows(s: dict[str, Any]) -> str:
 def _others(s: dict[str, Any]) -> str:
     groups = [g for g in GROUPS if g not in ("hard", "descended") and s["pairs"].get(g)]
     head = ["## Other pairs", "",
-            "How many stand above every hard stranger. For the first three groups that is a false alarm; siblings and twins do share weights.", "",
+            "How many stand above every hard stranger. Of independent pairs that is a false alarm at a threshold set by the hard strangers (begat's own is an",
+            "e-value of 10^6; see below); siblings and twins do share weights.", "",
             "| method | " + " | ".join(_GROUP_WORDS[g] for g in groups) + " |", "|---|" + "---|" * len(groups)]  # fmt: skip
     rows = []
     for name, m in s["methods"].items():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from begat_lab.bench.measure import calibrate, share
-from begat_lab.bench.pairs import GROUPS, Pair, disguised, ladder_of
+from begat_lab.bench.pairs import GROUPS, OF_TWINS, Pair, disguised, ladder_of
 from begat_lab.descent.base import DEPENDENT
 from begat_lab.pedigree import Family
 
@@ -113,7 +113,7 @@ def _rung(x: float, some: list[Found]) -> dict[str, Any]:
 
 def twins(family: Family, found: list[Found]) -> dict[str, Any]:
     """Labels of twins, and the margin between them and children: what each shares of what training added, and its norm gains."""
-    plain = [f for f in found if f.pair.group == "twins" and f.pair.label != "descendants of twins"]
+    plain = [f for f in found if f.pair.group == "twins" and f.pair.label != OF_TWINS]
     children = [
         f for f in found
         if f.pair.group == "descended" and f.entry.get("share") is not None and not disguised(family, f.pair.b)
@@ -127,7 +127,7 @@ def twins(family: Family, found: list[Found]) -> dict[str, Any]:
         "child pairs": len(children),
         "children called derived": asdict(share(sum(f.entry.get("verdict") in DERIVED for f in children), len(children))),
         "closest": _closest(plain, children),
-        "descendants of twins": dict(Counter(_verdict(f) for f in found if f.pair.label == "descendants of twins").most_common()),
+        "descendants of twins": dict(Counter(_verdict(f) for f in found if f.pair.label == OF_TWINS).most_common()),
     }
 
 
