@@ -55,7 +55,7 @@ def replay(
                          fix="save one with: begat compare A B --json > report.json")  # fmt: skip
     verdict = compare(
         a or how["a"]["path"], b or how["b"]["path"], base=base or how.get("base"), map=how["map"], nonce=how["nonce"],
-        published=bool(how["published"]), progress=progress,
+        published=bool(how["published"]), align=bool(how.get("align", True)), progress=progress,
     )  # fmt: skip
     return Replay(Path(report), verdict, tuple(_differences(then, to_json(verdict))))
 
@@ -65,7 +65,7 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, s
     out: list[tuple[str, str, str]] = []
     for side, name in itertools.product(("a", "b"), ("header_digest", "sample_digest")):
         _walk(f"replay.{side}.{name}", then["replay"][side].get(name), now["replay"][side][name], out)
-    for name in ("version", "verdict", "log10_e", "log10_p", "direction", "kind", "axes", "parts", "map", "equality", "trained"):
+    for name in ("version", "verdict", "log10_e", "log10_p", "direction", "kind", "axes", "parts", "map", "equality", "trained", "alignment"):
         _walk(name, then.get(name), now[name], out)
     return out
 

@@ -102,3 +102,10 @@ def test_the_mixture_of_e_values() -> None:
     assert mixed_log10_p(-50.0, None) == pytest.approx(-50 - np.log10(PLAIN))
     assert mixed_log10_p(0.0, 30.0) == pytest.approx(-29.0)
     assert mixed_log10_p(None, 0.0) == 0.0
+
+
+def test_alignment_can_be_left_out(tmp_path: Path) -> None:
+    child = turned(noisy(PARENT, RNG, 0.2), rotation(RNG, 64))
+    a, b = write(tmp_path / "a", PARENT, CONFIG), write(tmp_path / "b", child, CONFIG)
+    v = begat.compare(a, b, align=False)
+    assert v.alignment is None and v.verdict == "no-evidence" and v.replay["align"] is False

@@ -27,7 +27,7 @@ def test_commands_and_options() -> None:
         for name in cli.list_commands(None)
     }  # type: ignore[arg-type, union-attr]
     assert found == {
-        "compare": ["--base", "--html", "--json", "--map", "--nonce", "--published"],
+        "compare": ["--align", "--base", "--html", "--json", "--map", "--nonce", "--published"],
         "decompose": ["--base", "--full", "--html", "--json", "--nonce", "--parents"],
         "demo": ["--html", "--json", "--open"],
         "inspect": ["--base", "--full", "--html", "--json", "--nonce"],

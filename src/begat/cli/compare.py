@@ -19,10 +19,12 @@ from begat.cli.progress import StderrProgress
               help="Inheritance map from a few rows of every tensor, from every value, or none; auto is full for small checkpoints.")  # fmt: skip
 @click.option("--nonce", default="", help="Your own word, mixed into the public seed that chooses the sampled rows.")
 @click.option("--published", is_flag=True, help="Show published statistics even if they must read all attention weights.")
+@click.option("--align/--no-align", default=True, show_default=True,
+              help="Look behind disguises and changes of shape where the tests at equal index find nothing.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON (schema: begat/report/schema).")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write one self-contained HTML report here.")
 def compare(
-    a: Path, b: Path, base: Path | None, map_: str, nonce: str, published: bool, as_json: bool, html: Path | None
+    a: Path, b: Path, base: Path | None, map_: str, nonce: str, published: bool, align: bool, as_json: bool, html: Path | None
 ) -> int:  # fmt: skip
     """Was checkpoint B made from checkpoint A, or A from B?
 
@@ -30,5 +32,5 @@ def compare(
     """
     from begat.pipeline.compare import compare as run
 
-    verdict = run(a, b, base=base, map=map_, nonce=nonce, published=published, progress=StderrProgress())
+    verdict = run(a, b, base=base, map=map_, nonce=nonce, published=published, align=align, progress=StderrProgress())
     return emit(verdict, as_json, html)

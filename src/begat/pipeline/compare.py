@@ -19,7 +19,8 @@ from begat.canon.model import Canonical
 from begat.canon.pair import pair_towers
 from begat.canon.resolve import resolve
 from begat.errors import InputError, printable
-from begat.pipeline.align import align, both_name_tokens, mixed_log10_e, mixed_log10_p, same_build
+from begat.pipeline.align import align as run_alignment
+from begat.pipeline.align import both_name_tokens, mixed_log10_e, mixed_log10_p, same_build
 from begat.pipeline.beside import published_statistics
 from begat.pipeline.equality import equality
 from begat.pipeline.exact import ExactResult, run_axes
@@ -56,6 +57,7 @@ def compare(
     map: str = "auto",
     nonce: str = "",
     published: bool = False,
+    align: bool = True,
     progress: Progress | None = None,
 ) -> Verdict:
     """Compare two checkpoints and judge whether one was made from the other.
@@ -67,6 +69,8 @@ def compare(
             64 MiB together, else sampled.
         nonce: mixed into the public seed that chooses the sampled rows.
         published: compute published statistics even where they must read all attention weights.
+        align: look behind disguises and changes of shape where the tests at equal index find nothing or leave parts open. Strangers
+            then take seconds instead of less than one.
         progress: told about long work; silent by default.
 
     Returns:
@@ -80,14 +84,15 @@ def compare(
     start = time.perf_counter()
     ca, cb = _open_two(a, b, base)
     try:
-        return _compare(ca, cb, map, nonce, published, base, progress, start)
+        return _compare(ca, cb, map, nonce, published, align, base, progress, start)
     finally:
         ca.reader.close()
         cb.reader.close()
 
 
 def _compare(
-    ca: Checkpoint, cb: Checkpoint, map: str, nonce: str, published: bool, base: str | Path | None, progress: Progress | None, start: float
+    ca: Checkpoint, cb: Checkpoint, map: str, nonce: str, published: bool, align: bool, base: str | Path | None,
+    progress: Progress | None, start: float,
 ) -> Verdict:  # fmt: skip
     ma, mb = pair_towers(resolve(ca), resolve(cb))
     seed = seed_of(ma, mb, nonce)
@@ -99,7 +104,7 @@ def _compare(
         cells = full_map(ma, mb, progress) if mode == "full" else sampled_map(ma, mb, seed)
     same = equality(ma, mb, cells, seed, mode == "full", progress)
     parts = find_parts(exact.axes, cells, POLICY, _moved(ma, mb))
-    alignment = None if adapter else _aligned(ma, mb, exact, same, parts, seed, mode, progress)
+    alignment = None if adapter or not align else _aligned(ma, mb, exact, same, parts, seed, mode, progress)
     if not adapter:
         _require_something(ma, mb, exact, same, alignment)
     power = power_statement(exact.axes)
@@ -134,7 +139,7 @@ def _compare(
         bytes_read=ca.reader.bytes_read + cb.reader.bytes_read,
         bytes_total=ca.nbytes + cb.nbytes,
         seconds=time.perf_counter() - start,
-        replay=_replay(ca, cb, seed, map, nonce, published, base, exact),
+        replay=_replay(ca, cb, seed, map, nonce, published, align, base, exact),
     )
 
 
@@ -151,11 +156,11 @@ def _aligned(
         return None  # nothing is known to correspond
     plain = mixed_log10_e(exact.log10_e, None)
     if plain is None or plain < POLICY.dependence_log10_e:
-        return align(ma, mb, seed, "the order tests at equal index found nothing", False, progress)
+        return run_alignment(ma, mb, seed, "the order tests at equal index found nothing", False, progress)
     open_parts = [p for p in parts if p.tower == "text" and p.layer >= 0 and p.status != "dependent"]
     reordered = [x for x in exact.axes if x.tests and x.axis != "residual" and x.hits < POLICY.initial_hits * x.sampled]
     if mode != "none" and (open_parts or reordered or not same_build(ma, mb)):
-        return align(ma, mb, seed, "some parts show no order in common, or have no counterpart at their own index", True, progress)
+        return run_alignment(ma, mb, seed, "some parts show no order in common, or have no counterpart at their own index", True, progress)
     return None
 
 
@@ -242,7 +247,7 @@ def _path(c: Checkpoint) -> str:
 
 
 def _replay(
-    ca: Checkpoint, cb: Checkpoint, seed: int, map: str, nonce: str, published: bool, base: str | Path | None, exact: ExactResult
+    ca: Checkpoint, cb: Checkpoint, seed: int, map: str, nonce: str, published: bool, align: bool, base: str | Path | None, exact: ExactResult
 ) -> dict[str, Any]:  # fmt: skip
     return {
         "tool": "begat",
@@ -252,6 +257,7 @@ def _replay(
         "nonce": nonce,
         "map": map,
         "published": published,
+        "align": align,
         "base": None if base is None else str(base),
         "a": {"path": str(ca.path), "header_digest": ca.header_digest, "sample_digest": exact.digests[0], "bytes": ca.nbytes},
         "b": {"path": str(cb.path), "header_digest": cb.header_digest, "sample_digest": exact.digests[1], "bytes": cb.nbytes},

@@ -179,6 +179,8 @@ def rerun(a: str, b: str, replay: Mapping[str, Any]) -> str:
         words += ["--nonce", str(replay["nonce"])]
     if replay.get("published"):
         words.append("--published")
+    if not replay.get("align", True):
+        words.append("--no-align")
     if replay.get("base"):
         words += ["--base", str(replay["base"])]
     paths = [a, b]
