@@ -49,7 +49,7 @@ def thresholds() -> str:
     """The thresholds of the decision table."""
     from begat.verdict import POLICY
 
-    names = ("dependence_log10_e", "part_log10_e", "part_units", "agreeing_cosine", "agreeing_gains", "power")
+    names = ("dependence_log10_e", "part_log10_e", "part_units", "agreeing_cosine", "agreeing_gains", "power", "views_share", "views_factor", "views_units")
     return "\n".join(["| threshold | value |", "|---|---|", *(f"| `{n}` | {getattr(POLICY, n)} |" for n in names)]) + "\n"
 
 
@@ -59,6 +59,14 @@ def axes() -> str:
 
     rows = ["| axis | combined by | null and assumption |", "|---|---|---|"]
     return "\n".join([*rows, *(f"| `{n}`: {a.title} | {a.combine} | {a.null} |" for n, a in AXES.items())]) + "\n"
+
+
+def routes() -> str:
+    """The ways of alignment with their nulls."""
+    from begat.pipeline.routes import ROUTES
+
+    rows = ["| way | null and assumption |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{name}`: {r.title} | {r.null} |" for name, r in ROUTES.items())]) + "\n"
 
 
 def published() -> str:
@@ -135,7 +143,7 @@ def bench(family: str, heading: str) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "help": help_texts, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "published": published, "formats": formats,
+    "help": help_texts, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "routes": routes, "published": published, "formats": formats,
     "families": families, "real": real, "speed": speed, "tree": tree,
     "bench-pairs": partial(bench, "full", "Bench on the family `full`"), "bench-methods": partial(bench, "full", "All methods"),
     "bench-alarms": partial(bench, "full", "begat's false alarms"), "bench-null": partial(bench, "full", "Are begat's p bounds honest?"),
