@@ -62,7 +62,7 @@ def views_layers(context: Context) -> tuple[LayerMatch, ...]:
     if isinstance(found, str):
         return ()
     return tuple(
-        LayerMatch(f.block.layer, f.partner.layer, "three views", None, f.agreeing / f.m)
+        LayerMatch(f.block.layer, f.partner.layer, "three views (calibrated)", None, f.agreeing / f.m)
         for f in found if f.agreeing / f.m >= max(POLICY.views_share, POLICY.views_factor * max(load_bank().most, f.apart))
     )  # fmt: skip
 
