@@ -9,22 +9,17 @@ import jsonschema
 import numpy as np
 import pytest
 
+from begat.alignment import AlignedCell, Alignment, LayerMatch, PairTest, RouteResult, ThreeViews
 from begat.report.json import SCHEMA_VERSION, dumps, load_schema, to_json
 from begat.types import (
     Accounting,
-    AlignedCell,
-    Alignment,
     AxisResult,
     EqualityResult,
-    LayerMatch,
     MapCell,
     OrderTest,
-    PairTest,
     PartResult,
     PowerStatement,
-    RouteResult,
     SideResult,
-    ThreeViews,
     TrainedState,
     Verdict,
 )

@@ -7,21 +7,16 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from begat.alignment import AlignedCell, Alignment, LayerMatch, PairTest, RouteResult, ThreeViews
 from begat.types import (
     Accounting,
-    AlignedCell,
-    Alignment,
     AxisResult,
     EqualityResult,
-    LayerMatch,
     MapCell,
     OrderTest,
-    PairTest,
     PartResult,
     PowerStatement,
-    RouteResult,
     SideResult,
-    ThreeViews,
     TrainedState,
     Verdict,
 )
@@ -109,7 +104,9 @@ def absent(name: str, reason: str) -> AxisResult:
 def cell(tower: str, layer: int, role: str, cosine: float, expert: int = -1, identical: bool = False) -> MapCell:
     cosine = 1.0 if identical else cosine
     change = 0.0 if identical else (2 - 2 * cosine) ** 0.5
-    return MapCell(tower, layer, role, expert, cosine, cosine * cosine, round(cosine, 4), change, 0.02, 0.021, identical, 16384, 4 << 20)
+    return MapCell(
+        tower, layer, role, expert, cosine, cosine * cosine, round(cosine, 4), change, 0.02, 0.021, identical, 16384, 4 << 20
+    )
 
 
 def cells_of(
@@ -617,8 +614,23 @@ def hostile() -> Verdict:
 def disguised() -> Verdict:
     """Units, heads and the residual stream behind a disguise: nothing exact is left, three views agree."""
     routes = (
-        RouteResult("same-basis", "layers and experts searched", "", NULL, (), None, "equal depth and kind: the plain order test has done it"),
-        RouteResult("embedding", "aligned on shared tokens", "the embeddings of 256 tokens", NULL, (PairTest("mlp-units", 0, -1, 0, -1, 64, 1),), -0.8),
+        RouteResult(
+            "same-basis",
+            "layers and experts searched",
+            "",
+            NULL,
+            (),
+            None,
+            "equal depth and kind: the plain order test has done it",
+        ),
+        RouteResult(
+            "embedding",
+            "aligned on shared tokens",
+            "the embeddings of 256 tokens",
+            NULL,
+            (PairTest("mlp-units", 0, -1, 0, -1, 64, 1),),
+            -0.8,
+        ),
     )
     layers = tuple(LayerMatch(i, i, "three views", None, 0.9 - 0.1 * i) for i in range(4))
     cells = tuple(AlignedCell(i, i, role, 0.5 - 0.1 * i, 0.04) for i in range(4) for role in ("mlp.gate", "attn.q"))
@@ -633,7 +645,11 @@ def disguised() -> Verdict:
 
 def reshaped() -> Verdict:
     """A deeper child: layers found by a search; a hostile word wherever a word may stand."""
-    tests = tuple(PairTest("mlp-units", a, -1, b, -1, 64, 60 if a == held else 1) for b, held in enumerate((0, 1, 2, 1, 2, 3)) for a in range(4))
+    tests = tuple(
+        PairTest("mlp-units", a, -1, b, -1, 64, 60 if a == held else 1)
+        for b, held in enumerate((0, 1, 2, 1, 2, 3))
+        for a in range(4)
+    )
     routes = (RouteResult(EVIL, EVIL, EVIL, EVIL, tests, 400.0), RouteResult(EVIL, EVIL, EVIL, EVIL, (), None, EVIL))
     layers = tuple(LayerMatch(b, a, EVIL, 90.0, 60 / 64) for b, a in enumerate((0, 1, 2, 1, 2, 3)))
     cells = (AlignedCell(1, 3, EVIL, 0.5, 0.04),)
@@ -646,5 +662,20 @@ def reshaped() -> Verdict:
 
 VERDICTS: dict[str, Callable[[], Verdict]] = {
     f.__name__: f
-    for f in (derived, twins, no_evidence, partly, identical, reencoded, cannot_test, too_small, mixture, towers, chains, hostile, disguised, reshaped)
+    for f in (
+        derived,
+        twins,
+        no_evidence,
+        partly,
+        identical,
+        reencoded,
+        cannot_test,
+        too_small,
+        mixture,
+        towers,
+        chains,
+        hostile,
+        disguised,
+        reshaped,
+    )
 }

@@ -33,12 +33,18 @@ FITS = 3.0
 Factors = dict[str, dict[str, str]]
 
 
-def match_adapter(adapter: Checkpoint, bases: list[Checkpoint], base: Checkpoint | None, nonce: str, start: float) -> Decomposition:
+def match_adapter(
+    adapter: Checkpoint, bases: list[Checkpoint], base: Checkpoint | None, nonce: str, start: float
+) -> Decomposition:
     """Compare the adapter with every candidate."""
     from begat.pipeline.decompose import replay, seed_of
 
     if base is not None:
-        raise InputError("an adapter is matched with candidate bases alone", file=adapter.path, fix="name the candidates with --parents, drop --base")
+        raise InputError(
+            "an adapter is matched with candidate bases alone",
+            file=adapter.path,
+            fix="name the candidates with --parents, drop --base",
+        )
     factors = _factors(adapter)
     if not factors:
         raise InputError("adapter holds no LoRA factors", file=adapter.path, expected="….lora_A.weight and ….lora_B.weight",
@@ -93,14 +99,25 @@ class _Adapter:
     def get(self, key: TensorKey) -> tuple[F64, F64] | None:
         """(B [out, r], A [r, in])."""
         f = self.at.get(key)
-        return None if f is None else (self.checkpoint.read(f["B"]).astype(np.float64), self.checkpoint.read(f["A"]).astype(np.float64))
+        return (
+            None
+            if f is None
+            else (self.checkpoint.read(f["B"]).astype(np.float64), self.checkpoint.read(f["A"]).astype(np.float64))
+        )
 
 
 def _match(adapter: Checkpoint, factors: Factors, base: Canonical, number: int, candidates: int, seed: int) -> BaseMatch:
     keys = {t.name: k for k, t in base.tensors.items()}
     at: dict[TensorKey, dict[str, str]] = {}
     for module, f in factors.items():
-        name = next((n for n in keys if n == module + ".weight" or n.endswith("." + module + ".weight") or (module + ".weight").endswith("." + n)), None)
+        name = next(
+            (
+                n
+                for n in keys
+                if n == module + ".weight" or n.endswith("." + module + ".weight") or (module + ".weight").endswith("." + n)
+            ),
+            None,
+        )
         if name is None:
             return BaseMatch(number, False, 0.0, None, 0, f"the base has no tensor for {printable(module)}")
         shape = (adapter.entries[f["B"]].rows, adapter.entries[f["A"]].cols)
@@ -130,12 +147,20 @@ def _tests(adapter: _Adapter, base: Canonical, seed: int) -> Iterator[OrderLean]
 def _units(adapter: _Adapter, base: Canonical, tower: str, layer: int, seed: int) -> Iterator[OrderLean]:
     gate, up, down = (TensorKey(tower, layer, f"mlp.{n}.weight") for n in ("gate", "up", "down"))
     symmetric = tower in base.geometry and "mlp-units" in base.geometry[tower].symmetric
-    if not symmetric or not all(k in base.tensors for k in (gate, up, down)) or not any(k in adapter.at for k in (gate, up, down)):
+    if (
+        not symmetric
+        or not all(k in base.tensors for k in (gate, up, down))
+        or not any(k in adapter.at for k in (gate, up, down))
+    ):
         return
     rng = generator(seed, "adapter units", tower, layer)
     at = np.sort(rng.permutation(base.tensors[up].shape[0])[:_UNITS])
     rows = np.sort(rng.permutation(base.tensors[down].shape[0])[:_ROWS])
-    weights = (base.read(gate, at).astype(np.float64), base.read(up, at).astype(np.float64), base.read(down, rows)[:, at].astype(np.float64))
+    weights = (
+        base.read(gate, at).astype(np.float64),
+        base.read(up, at).astype(np.float64),
+        base.read(down, rows)[:, at].astype(np.float64),
+    )
     factors = [None if (f := adapter.get(k)) is None else (f[0][at], f[1]) for k in (gate, up)]
     own_down = adapter.get(down)
     parts = unit_parts(factors[0], factors[1], None if own_down is None else (own_down[0][rows], own_down[1][:, at]), weights)
@@ -147,7 +172,15 @@ def _values(adapter: _Adapter, base: Canonical, tower: str, layer: int, seed: in
     """One test a layer: value dims shuffled inside every head at once."""
     v, o = TensorKey(tower, layer, "attn.v.weight"), TensorKey(tower, layer, "attn.o.weight")
     g = base.geometry.get(tower)
-    if g is None or "value-dims" not in g.symmetric or v not in adapter.at or o not in base.tensors or not g.kv_heads or not g.value_dim or not g.heads:
+    if (
+        g is None
+        or "value-dims" not in g.symmetric
+        or v not in adapter.at
+        or o not in base.tensors
+        or not g.kv_heads
+        or not g.value_dim
+        or not g.heads
+    ):
         return
     factors = adapter.get(v)
     assert factors is not None

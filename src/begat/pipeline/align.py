@@ -3,15 +3,17 @@
 Enters: two canonical models and what the plain tests found.  Leaves: an `Alignment`, or None where there is nothing to align.  Exact ways:
 `begat.pipeline.routes`; three views of a unit: `begat.pipeline.views`; the map afterwards: `begat.pipeline.aligned_map`.
 
-How the search pays (statistics.md §3). Every route yields an e-value that is exact on its own. Their mean over all routes that could have been taken
-is an e-value whatever their dependence, a route not run counting as 1, so one may stop at the first that suffices. With the plain tests
-it is mixed in fixed proportions, `PLAIN` to 1 - `PLAIN`: the plain e-value loses 0.05 in its log10, alignment loses 1.
+How the search pays (statistics.md §3). Every route yields an e-value that is exact on its own. Their mean over all routes is an e-value whatever their dependence; a route
+that shapes rule out counts as 1, one left out because another had found enough as 0, so one may stop at the first that suffices. With the plain tests
+it is mixed in fixed proportions, `PLAIN` to 1 - `PLAIN`, alignment counting as 0 where the plain tests made it needless: the plain e-value loses 0.05 in
+its log10, alignment loses 1.
 """
 
 from __future__ import annotations
 
 import math
 
+from begat.alignment import Alignment, LayerMatch, RouteResult
 from begat.canon.model import Canonical
 from begat.errors import InputError
 from begat.pipeline.aligned_map import aligned_cells
@@ -20,20 +22,26 @@ from begat.pipeline.search import best_layers
 from begat.pipeline.views import three_views, views_layers
 from begat.source.tokens import read_vocabulary
 from begat.stats.order import LN10, log_mean_exp, max_log_e
-from begat.types import Alignment, LayerMatch, Progress, RouteResult
+from begat.types import Progress
 from begat.verdict.policy import POLICY
 
 #: weight of the plain tests' e-value against alignment's
 PLAIN = 0.9
+#: why a route was left out because of what others had found
+NOT_NEEDED = "not needed: another way had found enough"
 #: log10 e-value of a route after which no other is tried
 ENOUGH = 15.0
 
 
 def mixed_log10_e(plain: float | None, aligned: float | None) -> float | None:
-    """log10 of the mixture of the two e-values; one that was not made counts as 1. None when neither was."""
+    """log10 of the mixture of the two e-values. None when neither was made.
+
+    Plain tests that shapes rule out count as 1, alignment that was not run as 0: whether it is run depends on the plain tests.
+    """
     if plain is None and aligned is None:
         return None
-    logs = [math.log(PLAIN) + (plain or 0.0) * LN10, math.log(1 - PLAIN) + (aligned or 0.0) * LN10]
+    logs = [math.log(PLAIN) + (plain or 0.0) * LN10]
+    logs += [] if aligned is None else [math.log(1 - PLAIN) + aligned * LN10]
     return (log_mean_exp(logs) + math.log(len(logs))) / LN10
 
 
@@ -100,13 +108,15 @@ def align(a: Canonical, b: Canonical, seed: int, why: str, exact: bool, progress
 
 
 def _left_out(name: str, title: str, null: str) -> RouteResult:
-    return RouteResult(name, title, "", null, (), None, "not needed: another way had found enough")
+    return RouteResult(name, title, "", null, (), None, NOT_NEEDED)
 
 
 def _mean(routes: list[RouteResult]) -> float | None:
-    """log10 of the mean e-value over all routes, one not run counting as 1; None when none was run."""
-    logs = [(r.log10_e or 0.0) * LN10 for r in routes]
-    return log_mean_exp(logs) / LN10 if any(r.log10_e is not None for r in routes) else None
+    """log10 of the mean e-value over all routes, one ruled out counting as 1, one left out as 0; None when none was run."""
+    if all(r.log10_e is None for r in routes):
+        return None
+    logs = [(r.log10_e or 0.0) * LN10 for r in routes if r.not_run != NOT_NEEDED]
+    return (log_mean_exp(logs) + math.log(len(logs) / len(routes))) / LN10
 
 
 def _layers(routes: list[RouteResult], from_views: tuple[LayerMatch, ...]) -> tuple[LayerMatch, ...]:

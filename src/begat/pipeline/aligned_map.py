@@ -14,13 +14,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from begat.alignment import AlignedCell, LayerMatch
 from begat.canon.model import Canonical
 from begat.pipeline.mlps import Block, blocks_of, views_of
 from begat.pipeline.routes.base import Context
 from begat.pipeline.sampling import check_finite, generator
 from begat.pipeline.search import depth_of
 from begat.pipeline.views import frame_of
-from begat.types import F32, AlignedCell, LayerMatch, TensorKey
+from begat.types import F32, TensorKey
 
 # Shape suffixes: M sampled units of B, F units of A, D residual width, H heads, C dims of a head
 
@@ -42,7 +43,9 @@ def aligned_cells(context: Context, layers: Sequence[LayerMatch]) -> tuple[Align
             found, chance = by_layer(match.layer_a), by_layer(control)
             for role, r2 in found.items():
                 floor = chance.get(role, 0.0)
-                cells.append(AlignedCell(match.layer_a, match.layer_b, role, max(0.0, (r2 - floor) / max(1e-9, 1 - floor)), floor))
+                cells.append(
+                    AlignedCell(match.layer_a, match.layer_b, role, max(0.0, (r2 - floor) / max(1e-9, 1 - floor)), floor)
+                )
     return tuple(cells)
 
 

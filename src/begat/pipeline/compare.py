@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import begat
+from begat.alignment import Alignment
 from begat.canon.model import Canonical
 from begat.canon.pair import pair_towers
 from begat.canon.resolve import resolve
@@ -31,16 +32,7 @@ from begat.pipeline.parts import aligned_parts, find_parts
 from begat.pipeline.sampling import PUBLIC_SEED, seed_of
 from begat.pipeline.words import caveats, example_tensor, shape_words
 from begat.source import open_checkpoint
-from begat.types import (
-    Accounting,
-    Alignment,
-    Checkpoint,
-    EqualityResult,
-    MapCell,
-    PartResult,
-    Progress,
-    Verdict,
-)
+from begat.types import Accounting, Checkpoint, EqualityResult, MapCell, PartResult, Progress, Verdict
 from begat.verdict import POLICY, Judgement, judge
 from begat.verdict.kinds import Description
 
@@ -160,7 +152,9 @@ def _aligned(
     open_parts = [p for p in parts if p.tower == "text" and p.layer >= 0 and p.status != "dependent"]
     reordered = [x for x in exact.axes if x.tests and x.axis != "residual" and x.hits < POLICY.initial_hits * x.sampled]
     if mode != "none" and (open_parts or reordered or not same_build(ma, mb)):
-        return run_alignment(ma, mb, seed, "some parts show no order in common, or have no counterpart at their own index", True, progress)
+        return run_alignment(
+            ma, mb, seed, "some parts show no order in common, or have no counterpart at their own index", True, progress
+        )
     return None
 
 

@@ -78,7 +78,9 @@ def decompose(
         root = None if base is None else checkpoints[-1]
         for other in checkpoints[1:]:
             if other.format == "peft":
-                raise InputError("is an adapter folder; parents and base must be models", file=other.path, fix="merge it, or name its base")
+                raise InputError(
+                    "is an adapter folder; parents and base must be models", file=other.path, fix="merge it, or name its base"
+                )
         if mine.format == "peft":
             from begat.pipeline.adapter import match_adapter
 
@@ -86,7 +88,9 @@ def decompose(
         return _Run(resolve(mine), theirs, root, full, nonce, progress).result(start)
 
 
-def _check(child: str | Path | Checkpoint, parents: Sequence[str | Path | Checkpoint], base: str | Path | Checkpoint | None) -> None:
+def _check(
+    child: str | Path | Checkpoint, parents: Sequence[str | Path | Checkpoint], base: str | Path | Checkpoint | None
+) -> None:
     if not parents:
         raise InputError("no candidate parent is named", fix="begat decompose CHILD --parents P1 P2 …")
     if len(parents) > MOST_PARENTS:
@@ -135,7 +139,15 @@ class _Values:
 class _Run:
     """One decomposition of a model."""
 
-    def __init__(self, child: Canonical, parents: list[Checkpoint], base: Checkpoint | None, full: bool, nonce: str, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        child: Canonical,
+        parents: list[Checkpoint],
+        base: Checkpoint | None,
+        full: bool,
+        nonce: str,
+        progress: Progress | None,
+    ) -> None:
         self.child, self.full, self.nonce, self.progress = child, full, nonce, progress
         everyone = [child.checkpoint, *parents, *(() if base is None else (base,))]
         self.seed, self.checkpoints = seed_of(everyone, nonce), everyone
@@ -157,7 +169,9 @@ class _Run:
             arc=self._arc(sums), sparse=self._sparse(),
         )  # fmt: skip
         said = recipe(found)
-        spread = np.array([[c.value for c in p.coefficients] for p in parts if p.group != "norms and biases"] or [[0.0] * len(self.parents)])
+        spread = np.array(
+            [[c.value for c in p.coefficients] for p in parts if p.group != "norms and biases"] or [[0.0] * len(self.parents)]
+        )
         c = self.child.checkpoint
         return Decomposition(
             child=printable(c.path, 400), parents=tuple(printable(p.checkpoint.path, 400) for p in self.parents),
@@ -288,11 +302,20 @@ class _Run:
         if not self.values.child or len(self.parents) > 4:
             return None
         dare, ties = rules(*(np.concatenate(x, axis=-1) for x in (self.values.child, self.values.parents, self.values.steps)))
-        if abs(dare.explained - ties.explained) < _ALIKE:  # one parent, or differences that hardly meet: the sizes of what was dropped tell
+        if (
+            abs(dare.explained - ties.explained) < _ALIKE
+        ):  # one parent, or differences that hardly meet: the sizes of what was dropped tell
             best, other = (ties, dare) if dare.size_ratio > _TRIMMED else (dare, ties)
         else:
             best, other = (dare, ties) if dare.explained > ties.explained else (ties, dare)
-        return SparseFit(best.name, tuple(map(float, best.kept_P)), tuple(map(float, best.scale_P)), best.explained, other.explained, best.size_ratio)
+        return SparseFit(
+            best.name,
+            tuple(map(float, best.kept_P)),
+            tuple(map(float, best.scale_P)),
+            best.explained,
+            other.explained,
+            best.size_ratio,
+        )
 
 
 def arc_fit(points: Sequence[ArcPoint]) -> ArcFit | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from begat.alignment import Alignment
 from begat.canon.config import initial_sd
 from begat.canon.model import Canonical
 from begat.pipeline.align import best_log10_e, mixed_log10_e
@@ -17,7 +18,7 @@ from begat.signals.trained import trained_agreement
 from begat.stats.order import LN10, max_log_e
 from begat.stats.power import detectable_cosine
 from begat.stats.twins import load_bank
-from begat.types import Alignment, AxisResult, EqualityResult, MapCell, PartResult, PowerStatement, TrainedState
+from begat.types import AxisResult, EqualityResult, MapCell, PartResult, PowerStatement, TrainedState
 from begat.verdict import POLICY, Facts
 from begat.verdict.trained import judge_trained
 
@@ -79,7 +80,9 @@ def trained_state(
     dependent = {at for at, status in layers.items() if status == "dependent"}
     stated = {initial_sd(m.checkpoint.config, "text") for m in (ma, mb)} - {None}
     sd = stated.pop() if len(stated) == 1 else None
-    return judge_trained(trained_agreement(cells, dependent, sd), sd, load_bank(), len(dependent) == len(layers) and _in_order(exact))
+    return judge_trained(
+        trained_agreement(cells, dependent, sd), sd, load_bank(), len(dependent) == len(layers) and _in_order(exact)
+    )
 
 
 def _in_order(exact: ExactResult) -> bool:

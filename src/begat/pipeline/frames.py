@@ -19,10 +19,10 @@ from begat.pipeline.pose import Features
 from begat.pipeline.sampling import check_finite, generator
 from begat.signals.procrustes import cross_product, rotation
 from begat.source.tokens import SharedTokens
-from begat.types import F32, I64, TensorKey
+from begat.types import F32, F64, I64, TensorKey
 
 #: token rows that a map is fitted on, per residual dim and at least
-_TOKENS_PER_DIM, _TOKENS = 4, 4096
+_TOKENS_PER_DIM, _TOKENS, _CHUNK = 4, 4096, 2048
 #: unit rows of a layer that a map is fitted on, per residual dim
 _UNITS_PER_DIM = 4
 
@@ -57,27 +57,40 @@ def from_tokens(a: Canonical, b: Canonical, shared: SharedTokens, seed: int, fea
     most = max(_TOKENS, _TOKENS_PER_DIM * width)
     pick = np.sort(generator(seed, "frame tokens").permutation(len(shared.ids_a))[:most])
     ids_a, ids_b = shared.ids_a[pick], shared.ids_b[pick]
-    pairs = [(_rows(a, k, ids_a, features), _rows(b, k, ids_b, features)) for k in usable]
+    pairs = [(k, k) for k in usable]
     if keys[1] not in usable:  # where one ties its head to its embedding, the other's head is its partner
-        for model, other in ((0, 1), (1, 0)):
-            m, o, ids = (a, b)[model], (a, b)[other], (ids_a, ids_b)[model]
-            if keys[1] in m.tensors and keys[0] in o.tensors:
-                mine, theirs = _rows(m, keys[1], ids, features), _rows(o, keys[0], (ids_a, ids_b)[other], features, keys[1])
-                pairs.append((mine, theirs) if model == 0 else (theirs, mine))
-    cross = cross_product(pairs)
+        pairs += [(keys[i], keys[1 - i]) for i in (0, 1) if keys[i] in a.tensors and keys[1 - i] in b.tensors and keys[1] in (*a.tensors, *b.tensors)]
+    cross = sum(_cross(a, x, ids_a, b, y, ids_b, features) for x, y in pairs)
     words = f"the embeddings of {len(pick):,} of the {len(shared.ids_a):,} tokens that both know"
-    return Frame(rotation(cross), words)
+    return Frame(rotation(np.asarray(cross)), words)
 
 
-def _rows(model: Canonical, key: TensorKey, ids: I64, features: Features, fold_as: TensorKey | None = None) -> F32:
-    """Token rows, centred; of a head with the final norm's gain folded in."""
+def _cross(a: Canonical, x: TensorKey, ids_a: I64, b: Canonical, y: TensorKey, ids_b: I64, features: Features) -> F64:
+    """Centred cross product of the token rows of two tables over their sizes, a chunk at a time: [D, E]."""
+    as_head = x.role.startswith("head.") or y.role.startswith("head.")
+    total: F64 | None = None
+    sums: list[F64] = []
+    squares = [0.0, 0.0]
+    for first in range(0, len(ids_a), _CHUNK):
+        at = slice(first, first + _CHUNK)
+        rows = [_rows(m, k, ids[at], features, as_head) for m, k, ids in ((a, x, ids_a), (b, y, ids_b))]
+        part = (rows[0].T @ rows[1]).astype(np.float64)
+        here = [r.sum(axis=0, dtype=np.float64) for r in rows]
+        total, sums = (part, here) if total is None else (total + part, [s + h for s, h in zip(sums, here, strict=True)])
+        squares = [q + float(np.square(r, dtype=np.float64).sum()) for q, r in zip(squares, rows, strict=True)]
+    assert total is not None
+    n = len(ids_a)
+    sizes = [max(0.0, q - float(s @ s) / n) ** 0.5 for q, s in zip(squares, sums, strict=True)]
+    centred: F64 = total - np.outer(sums[0], sums[1]) / n
+    return centred / (sizes[0] * sizes[1]) if min(sizes) > 0 else np.zeros_like(centred)
+
+
+def _rows(model: Canonical, key: TensorKey, ids: I64, features: Features, as_head: bool) -> F32:
+    """Token rows; of a head, or an embedding that serves as one, with the final norm's gain folded in."""
     x_ND = model.read(key, ids)
     check_finite(model, key, x_ND)
-    as_key = fold_as or key
-    gain_D = features.gain(model, as_key) if as_key.role.startswith("head.") else None
-    x_ND = x_ND if gain_D is None else x_ND * gain_D
-    centred: F32 = x_ND - x_ND.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return centred
+    gain_D = features.gain(model, TensorKey(key.tower, -1, "head.weight")) if as_head else None
+    return x_ND if gain_D is None else x_ND * gain_D
 
 
 def from_layer(a: Canonical, b: Canonical, layer: int, seed: int, features: Features) -> Frame | None:
@@ -98,4 +111,6 @@ def from_layer(a: Canonical, b: Canonical, layer: int, seed: int, features: Feat
             gain_D = features.gain(model, key)
             blocks.append(x_MD if gain_D is None else x_MD * gain_D)
         pairs.append((blocks[0], blocks[1]))
-    return Frame(rotation(cross_product(pairs)), f"the {len(units):,} units of layer {layer} at the same index", frozenset({layer}))
+    return Frame(
+        rotation(cross_product(pairs)), f"the {len(units):,} units of layer {layer} at the same index", frozenset({layer})
+    )

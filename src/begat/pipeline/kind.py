@@ -77,7 +77,9 @@ def _grids(a: Canonical, b: Canonical, cells: Sequence[MapCell], seed: int) -> I
     pick = [keys[i] for i in generator(seed, "grids").permutation(len(keys))[:_GRID_MATRICES]]
     grids = [np.mean([_on_grid(m, k, seed) for k in pick]) for m in (a, b)]
     if max(grids) > 0.6 and min(grids) < 0.2:
-        yield Evidence("on-grid", "", f"{'A' if grids[0] > grids[1] else 'B'}'s matrices lie on a quantisation grid, the other's do not")
+        yield Evidence(
+            "on-grid", "", f"{'A' if grids[0] > grids[1] else 'B'}'s matrices lie on a quantisation grid, the other's do not"
+        )
 
 
 def _on_grid(model: Canonical, key: object, seed: int) -> bool:
@@ -99,7 +101,11 @@ def _layers_replaced(cells: Sequence[MapCell]) -> Iterator[Evidence]:
     kin = sorted(layer for layer, r2 in layers.items() if median(r2) >= _SOME)
     none = sorted(layer for layer, r2 in layers.items() if median(r2) <= _NONE)
     if kin and none and len(kin) + len(none) == len(layers):
-        yield Evidence("layers-replaced", "", f"{ranges([f'layer {x}' for x in kin])} agree, {ranges([f'layer {x}' for x in none])} do not at all")
+        yield Evidence(
+            "layers-replaced",
+            "",
+            f"{ranges([f'layer {x}' for x in kin])} agree, {ranges([f'layer {x}' for x in none])} do not at all",
+        )
 
 
 def _changes(cells: Sequence[MapCell]) -> Iterator[Evidence]:

@@ -107,4 +107,7 @@ def _state(changed: list[MatrixRank], beyond: list[str], rank: int, same: int) -
         return "undetermined", f"matrices differ by rank {rank}, but {len(beyond)} other tensors differ too"
     if same < _AGREE * len(changed):
         return "undetermined", "the matrices differ by unlike ranks"
-    return "low-rank", f"{same} of {len(changed)} changed matrices differ by rank {rank} to within the rounding of the stored values"
+    return (
+        "low-rank",
+        f"{same} of {len(changed)} changed matrices differ by rank {rank} to within the rounding of the stored values",
+    )

@@ -13,8 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from begat.alignment import Alignment
 from begat.stats.order import LN10, log_e_combined, log_e_single
-from begat.types import Alignment, AxisResult, MapCell, OrderTest, PartResult
+from begat.types import AxisResult, MapCell, OrderTest, PartResult
 from begat.verdict.policy import Policy
 
 _LAYER_AXES = ("mlp-units", "expert-units", "experts", "kv-heads", "value-dims", "latent-dims", "chain-units")
@@ -64,7 +65,11 @@ def aligned_parts(parts: Sequence[PartResult], alignment: Alignment | None) -> t
             how = f"layer {match.layer_a} of A, found by {match.by}" if match.layer_a != match.layer_b else f"found by {match.by}"
             part = replace(part, status="dependent", log10_e=match.log10_e, why=how)
         elif held and part.tower == "text" and part.layer < 0 and part.status == "no-evidence":
-            part = replace(part, status="undetermined", why="the residual streams were laid over each other by it, so it is not tested itself")
+            part = replace(
+                part,
+                status="undetermined",
+                why="the residual streams were laid over each other by it, so it is not tested itself",
+            )
         out.append(part)
     return tuple(out)
 

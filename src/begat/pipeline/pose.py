@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,10 @@ from begat.types import F32, I64, TensorKey
 
 # Shape suffixes: M units, D residual width of the model, E residual width after mapping
 
+#: bytes of features that are kept at a time, by each of the two that keep some
+KEPT_BYTES = 192 << 20
+K = TypeVar("K")
+V = TypeVar("V")
 #: role prefix → the norm whose gain stands before it
 _NORM_BEFORE = {
     "attn.": "attn.norm.gain",
@@ -49,7 +54,10 @@ class Pose:
 
 
 def pose(
-    model: Canonical, rename: Callable[[TensorKey], TensorKey | None], width: int | None = None, called: Mapping[str, str] | None = None
+    model: Canonical,
+    rename: Callable[[TensorKey], TensorKey | None],
+    width: int | None = None,
+    called: Mapping[str, str] | None = None,
 ) -> Pose:
     """Pose a model.
 
@@ -81,11 +89,28 @@ def _called(geometry: Geometry, called: Mapping[str, str]) -> Geometry:
     return replace(geometry, symmetric={**geometry.symmetric, **more})
 
 
-class Features:
-    """Reads unit features of real models, folded and mapped, each once."""
+class Kept(dict[K, V]):
+    """Arrays kept to be asked for again, up to `KEPT_BYTES`; beyond that all are dropped and read again."""
 
     def __init__(self) -> None:
-        self._raw: dict[tuple[object, ...], F32] = {}
+        super().__init__()
+        self._bytes = 0
+
+    def keep(self, key: K, value: V, nbytes: int) -> V:
+        """Keep `value`, which is returned."""
+        if self._bytes + nbytes > KEPT_BYTES:
+            self.clear()
+            self._bytes = 0
+        self._bytes += nbytes
+        self[key] = value
+        return value
+
+
+class Features:
+    """Reads unit features of real models, folded and mapped, each once while there is room."""
+
+    def __init__(self) -> None:
+        self._raw: Kept[tuple[object, ...], F32] = Kept()
         self._gains: dict[tuple[int, TensorKey], F32 | None] = {}
 
     def blocks(self, posed: Pose, views: tuple[View, ...], units: I64, q_DE: F32 | None) -> list[F32]:
@@ -109,7 +134,7 @@ class Features:
         if at not in self._raw:
             values = take(model, view, units, np.empty(0, dtype=np.int64))
             check_finite(model, view.key, values)
-            self._raw[at] = values
+            return self._raw.keep(at, values, values.nbytes)
         return self._raw[at]
 
     def gain(self, model: Canonical, key: TensorKey) -> F32 | None:

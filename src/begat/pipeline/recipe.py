@@ -59,7 +59,11 @@ def recipe(f: Found) -> Said:
             return Said(*said, _caveats(f))
     if f.whole.residual > SOME:
         return Said("unexplained", f"{_child(f)} is not explained by the given {_parents(f)}: {_left(f)} left over.", _caveats(f))
-    return Said("partial", f"{_child(f)} = {terms(f)} + a remainder of {_left(f)}: trained on, rounded, or of sources not given.", _caveats(f))
+    return Said(
+        "partial",
+        f"{_child(f)} = {terms(f)} + a remainder of {_left(f)}: trained on, rounded, or of sources not given.",
+        _caveats(f),
+    )
 
 
 def _copied(f: Found) -> tuple[str, str] | None:
@@ -174,11 +178,15 @@ def _number(f: Found, i: int) -> str:
 def _caveats(f: Found) -> tuple[str, ...]:
     out = []
     if not f.whole.identified_P.all():
-        out.append("Some parents are linear combinations of others: their coefficients cannot be told apart, only what they share.")
+        out.append(
+            "Some parents are linear combinations of others: their coefficients cannot be told apart, only what they share."
+        )
     elif not f.base and (f.whole.low_P > _ALONE).sum() > 1 and f.whole.condition > _ALIKE and f.whole.change > _OF_CHANGE / 10:
         out.append("The parents are alike, and what sets them apart does not explain the child. If they were tuned from one model, name it with --base: "
                    "differences from it tell scaled, dropped and trimmed merges apart.")  # fmt: skip
-    out.append("Coefficients describe weights at equal places. They assume that the parents are relatives of the child; begat compare says whether.")
+    out.append(
+        "Coefficients describe weights at equal places. They assume that the parents are relatives of the child; begat compare says whether."
+    )
     return tuple(out)
 
 

@@ -15,17 +15,18 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from begat.alignment import PairTest
 from begat.canon.model import Canonical
 from begat.pipeline.by_index import ByIndex
 from begat.pipeline.frames import Frame
-from begat.pipeline.pose import Features, Pose, pose
+from begat.pipeline.pose import Features, Kept, Pose, pose
 from begat.pipeline.sampling import Plan, generator, plan_site
 from begat.signals.axes import AXES, Site
 from begat.signals.kinship import alike, signs, sketch
 from begat.signals.order import order_hits, strict_hits, unit_rows, varies
 from begat.stats.order import log_e_combined, log_e_single, log_mean_exp
 from begat.stats.search import log_e_search
-from begat.types import F32, OrderTest, PairTest, TensorKey
+from begat.types import F32, OrderTest, TensorKey
 
 Rename = Callable[[TensorKey], TensorKey | None]
 
@@ -174,7 +175,7 @@ class _Rows:
 
     def __init__(self, features: Features, q_x: F32 | None, q_y: F32 | None) -> None:
         self.features, self.q_x, self.q_y = features, q_x, q_y
-        self._kept: dict[tuple[object, ...], tuple[list[F32], F32, bool]] = {}
+        self._kept: Kept[tuple[object, ...], tuple[list[F32], F32, bool]] = Kept()
 
     def of(self, posed: Pose, plan: Plan, q_DE: F32 | None) -> tuple[list[F32], F32, bool]:
         """(blocks, unit rows, every unit varies)."""
@@ -182,7 +183,8 @@ class _Rows:
         at = (id(posed.model), real, plan.units.tobytes())
         if at not in self._kept:
             blocks = self.features.blocks(posed, plan.site.views, plan.units, q_DE)
-            self._kept[at] = blocks, unit_rows(blocks), bool(varies(blocks).all())
+            made = blocks, unit_rows(blocks), bool(varies(blocks).all())
+            return self._kept.keep(at, made, 2 * sum(b.nbytes for b in blocks))
         return self._kept[at]
 
     def hits(self, job: _Job, y: Canonical) -> tuple[int, int]:
@@ -212,7 +214,10 @@ def _without_copies_of_fitted(rows: _Rows, jobs: list[_Job], y: Canonical, frame
         others = [j for j in group if j.x_at[0] not in frame.layers]
         if fitted and others:
             same = np.zeros((len(group), len(group)), dtype=bool)
-            for blocks in ([rows.of(j.x, j.plan, rows.q_x)[0] for j in group], [rows.of(_as_it_is(y, j.plan), j.plan, rows.q_y)[0] for j in group]):
+            for blocks in (
+                [rows.of(j.x, j.plan, rows.q_x)[0] for j in group],
+                [rows.of(_as_it_is(y, j.plan), j.plan, rows.q_y)[0] for j in group],
+            ):
                 width = sum(view.shape[1] for view in blocks[0])
                 same |= alike([sketch(b, signs(width, generator(seed, "signs", width))) for b in blocks])
             at = [i for i, j in enumerate(group) if j.x_at[0] in frame.layers]

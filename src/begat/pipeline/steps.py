@@ -33,7 +33,9 @@ def steps(model: Canonical, key: TensorKey, at: np.ndarray, values: F32) -> F32 
 def spacing(values: F32, mantissa: int, tiny: int) -> F32:
     """Distance to the next number of a float type with that many explicit mantissa bits and smallest subnormal 2^tiny."""
     _, exponent = np.frexp(values)
-    found: F32 = np.maximum(np.ldexp(np.float32(1), exponent - 1 - mantissa), np.float32(2.0 ** max(tiny, -149))).astype(np.float32)
+    found: F32 = np.maximum(np.ldexp(np.float32(1), exponent - 1 - mantissa), np.float32(2.0 ** max(tiny, -149))).astype(
+        np.float32
+    )
     return found
 
 

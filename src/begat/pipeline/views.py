@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from begat.alignment import LayerMatch, ThreeViews
 from begat.pipeline.frames import Frame, same_basis
 from begat.pipeline.mlps import Block, blocks_of, views_of
 from begat.pipeline.routes.base import Context
@@ -17,7 +18,7 @@ from begat.pipeline.sampling import generator
 from begat.pipeline.search import depth_of
 from begat.signals.views import agreement
 from begat.stats.views import load_bank
-from begat.types import F32, LayerMatch, ThreeViews
+from begat.types import F32
 from begat.verdict.policy import POLICY
 
 #: layers of B that are looked at, and units of each
@@ -100,7 +101,11 @@ def _match(context: Context, everywhere: bool = False) -> list[_Found] | str:
             a_views = views_of(context.a, partner, None, frame.q_DE, context.features)
             for x in near:
                 agreed[x][partner] = agreement(samples[x], a_views, _SIGNED).agreeing
-    return [_best(context, x, agreed[x], len(samples[x][0]), everywhere) for x in sorted(samples, key=lambda x: (x.layer, x.expert)) if agreed[x]]
+    return [
+        _best(context, x, agreed[x], len(samples[x][0]), everywhere)
+        for x in sorted(samples, key=lambda x: (x.layer, x.expert))
+        if agreed[x]
+    ]
 
 
 def _best(context: Context, x: Block, agreed: dict[Block, int], m: int, everywhere: bool) -> _Found:

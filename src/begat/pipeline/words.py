@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from begat.alignment import Alignment
 from begat.canon.model import Canonical
 from begat.errors import printable
 from begat.pipeline.exact import ExactResult
 from begat.signals.axes import AXES
-from begat.types import Alignment, EqualityResult
+from begat.types import EqualityResult
 
 
 def example_tensor(model: Canonical) -> str | None:
@@ -51,7 +52,18 @@ def why_not(exact: ExactResult) -> str:
 
 def alignment_words(alignment: Alignment | None) -> dict[str, str]:
     """The words that sentences about alignment are filled with; empty strings where there is nothing to say."""
-    names = ("route", "aligned_hits", "aligned_sampled", "aligned_expected", "p_aligned", "agreeing", "viewed", "null_pairs", "null_most", "p_views")
+    names = (
+        "route",
+        "aligned_hits",
+        "aligned_sampled",
+        "aligned_expected",
+        "p_aligned",
+        "agreeing",
+        "viewed",
+        "null_pairs",
+        "null_most",
+        "p_views",
+    )
     words = dict.fromkeys(names, "")
     if alignment is None:
         return words

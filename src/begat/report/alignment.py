@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from begat.alignment import Alignment, PairTest, RouteResult
 from begat.report import words
 from begat.report.gridmap import STEPS, short
 from begat.report.layout import role_order
-from begat.types import Alignment, PairTest, RouteResult
 
 _ROW = 14
 
@@ -110,7 +110,13 @@ def layer_picture(a: Alignment) -> Picture | None:
     held = {(m.layer_a, m.layer_b) for m in a.layers}
     n_a, n_b = (1 + max(at[i] for at in shares) for i in (0, 1))
     spots = tuple(
-        Spot(round(100 * y / n_b, 3), x * _ROW, round(STEPS * max(s)), f"layer {x} of A in layer {y} of B: {words.percent(max(s))}", (x, y) in held)
+        Spot(
+            round(100 * y / n_b, 3),
+            x * _ROW,
+            round(STEPS * max(s)),
+            f"layer {x} of A in layer {y} of B: {words.percent(max(s))}",
+            (x, y) in held,
+        )
         for (x, y), s in sorted(shares.items())
     )
     return Picture(round(100 / n_b, 4), _ROW, n_a * _ROW, n_b * 40, _marks(n_a), _ticks(n_b), spots)

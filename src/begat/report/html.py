@@ -13,11 +13,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from begat.alignment import Alignment
 from begat.errors import printable
 from begat.report import alignment, words
 from begat.report.gridmap import STEPS, grids
 from begat.report.layout import CHANCE, not_run, part_rows, role_rows, strips
-from begat.types import Alignment, Verdict
+from begat.types import Verdict
 
 _LIMIT = 4000
 _UNIT = re.compile(r"(?<=\d) (?=[\w%])")

@@ -13,10 +13,11 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from begat.alignment import Alignment
 from begat.errors import printable
 from begat.report import alignment, words
 from begat.report.layout import RoleRow, not_run, part_rows, role_rows, strips
-from begat.types import Accounting, Alignment, TrainedState, Verdict
+from begat.types import Accounting, TrainedState, Verdict
 
 _BOLD, _DIM, _BLUE, _YELLOW, _CYAN = "1", "2", "1;34", "1;33", "1;36"
 _TONE = {"apart": _YELLOW, "open": _CYAN, "part": _BLUE, "shared": _BLUE}

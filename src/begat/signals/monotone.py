@@ -14,6 +14,9 @@ import numpy as np
 
 from begat.types import F32, I64
 
+#: similarities closer than this are equal (a float32 product may differ in the last digits with the position in the matrix)
+_TIE = 1e-6
+
 # Shape suffixes: M sampled units of B, F units of A, D features
 
 
@@ -37,7 +40,7 @@ def order_of_subset(b_MD: F32, a_FD: F32, keep: float = 1.0) -> Run:
         b_MD, a_FD: unit rows (`begat.signals.order.unit_rows`) over the same features.
         keep: share of the matched units that is kept, those whose like is clearest, in (0, 1].
 
-    A unit of A that is the like of several units of B is left to the most similar of them, so the matching is one to one. It looks at no
+    A unit of A that is the like of several units of B is left to the most similar of them (to none where two are equally so), so the matching is one to one. It looks at no
     position, so given which units are matched with which the order of B's is uniform where B's units are exchangeable.
     """
     s_MF = b_MD @ a_FD.T
@@ -45,10 +48,12 @@ def order_of_subset(b_MD: F32, a_FD: F32, keep: float = 1.0) -> Run:
     best_M = s_MF[np.arange(len(s_MF)), like_M]
     s_MF[np.arange(len(s_MF)), like_M] = -np.inf
     margin_M = best_M - s_MF.max(axis=1) if s_MF.shape[1] > 1 else best_M
-    owner: dict[int, int] = {}
-    for i in np.lexsort((-best_M,)):
-        owner.setdefault(int(like_M[i]), int(i))
-    pairs = sorted((i, u) for u, i in owner.items() if best_M[i] > 0)
+    claims: dict[int, list[int]] = {}
+    for i in np.argsort(-best_M, kind="stable"):
+        if best_M[i] > 0:
+            claims.setdefault(int(like_M[i]), []).append(int(i))
+    # where two units of B claim one of A equally well, who comes first would be decided by position: neither gets it
+    pairs = sorted((i[0], u) for u, i in claims.items() if len(i) == 1 or best_M[i[0]] > best_M[i[1]] + _TIE)
     if keep < 1.0 and pairs:
         clear = sorted(pairs, key=lambda p: -margin_M[p[0]])[: max(1, round(keep * len(pairs)))]
         pairs = sorted(clear)

@@ -30,7 +30,9 @@ _RANGE = 1.25
 @ARROWS.add("depth")
 def depth(pair: Pair) -> Iterator[Sign]:
     """`child` is `parent` with layers repeated, or without some."""
-    towers = sorted({k.tower for k in pair.child.tensors if k.layer >= 0} & {k.tower for k in pair.parent.tensors if k.layer >= 0})
+    towers = sorted(
+        {k.tower for k in pair.child.tensors if k.layer >= 0} & {k.tower for k in pair.parent.tensors if k.layer >= 0}
+    )
     for tower in towers:
         mine, theirs, cosines = layer_cosines(pair.child, pair.parent, tower, pair.seed)
         if len(mine) == len(theirs):
@@ -56,7 +58,9 @@ def _repeated(
         return
     where = ranges([f"layer {layer}" for layer in twice])
     fact = "layers-repeated" if exact else "layers-repeated-changed"
-    yield Sign(fact, f"{len(mine)} layers, each of which is one of {len(theirs)}: {where} of the smaller model stand more than once")
+    yield Sign(
+        fact, f"{len(mine)} layers, each of which is one of {len(theirs)}: {where} of the smaller model stand more than once"
+    )
 
 
 def _left_out(
@@ -72,9 +76,18 @@ def _left_out(
     if alike >= _SAME:  # the larger one repeats layers: asked with the roles exchanged
         return
     if alike < _APART and not odd and len(best) >= 2:
-        yield Sign("layers-missing" if exact else "layers-missing-changed", f"{words}, which resemble no other layer and have the sizes of the rest")
+        yield Sign(
+            "layers-missing" if exact else "layers-missing-changed",
+            f"{words}, which resemble no other layer and have the sizes of the rest",
+        )
     else:
-        reason = "resemble other layers" if alike >= _APART else f"differ from the rest in the size of {odd}" if odd else "leave too few to compare"
+        reason = (
+            "resemble other layers"
+            if alike >= _APART
+            else f"differ from the rest in the size of {odd}"
+            if odd
+            else "leave too few to compare"
+        )
         yield Sign("layers-more-or-fewer", f"{words}, but they {reason}")
 
 
@@ -89,7 +102,11 @@ def _odd_sizes(model: Canonical, tower: str, extra: Sequence[int], rest: Sequenc
     """A role whose root mean square in an extra layer lies outside the range of the other layers, "" if none does."""
     roles = sorted({k.role for k in model.tensors if k.tower == tower and k.layer in extra and k.expert < 0})
     for role in roles:
-        sizes = {layer: _size(model, TensorKey(tower, layer, role)) for layer in (*extra, *rest) if TensorKey(tower, layer, role) in model.tensors}
+        sizes = {
+            layer: _size(model, TensorKey(tower, layer, role))
+            for layer in (*extra, *rest)
+            if TensorKey(tower, layer, role) in model.tensors
+        }
         others = [sizes[layer] for layer in rest if layer in sizes]
         if not others or ROLES[role].kind not in ("matrix", "gain"):
             continue

@@ -31,8 +31,11 @@ _DRIFTS = 0.27
 def experts(pair: Pair) -> Iterator[Sign]:
     """`child`'s experts are made of `parent`'s MLPs."""
     keys = sorted(k for k in pair.parent.tensors if k.role == "mlp.up.weight")
-    by_layer = {k: sorted(e for e in pair.child.tensors if (e.tower, e.layer, e.role) == (k.tower, k.layer, "expert.up.weight")) for k in keys}
-    keys = [k for k in keys if len(by_layer[k]) > 1][: _LAYERS]
+    by_layer = {
+        k: sorted(e for e in pair.child.tensors if (e.tower, e.layer, e.role) == (k.tower, k.layer, "expert.up.weight"))
+        for k in keys
+    }
+    keys = [k for k in keys if len(by_layer[k]) > 1][:_LAYERS]
     if not keys:
         return
     shapes = {(pair.parent.tensors[k].shape, pair.child.tensors[e].shape) for k in keys for e in by_layer[k]}
@@ -45,7 +48,9 @@ def experts(pair: Pair) -> Iterator[Sign]:
 def _copies(pair: Pair, keys: list[TensorKey], by_layer: dict[TensorKey, list[TensorKey]]) -> Iterator[Sign]:
     to_dense, between, left, drifts = [], [], [], []
     for key in keys:
-        at = np.sort(generator(pair.seed, "experts", str(key)).permutation(pair.parent.tensors[key].shape[0])[:_ROWS]).astype(np.int64)
+        at = np.sort(generator(pair.seed, "experts", str(key)).permutation(pair.parent.tensors[key].shape[0])[:_ROWS]).astype(
+            np.int64
+        )
         dense = pair.parent.read(key, at)
         each = [pair.child.read(e, at) for e in by_layer[key][:_EXPERTS]]
         unit = np.stack([x.ravel() / max(float(np.linalg.norm(x)), 1e-30) for x in (dense, *each)]).astype(np.float64)
@@ -61,7 +66,10 @@ def _copies(pair: Pair, keys: list[TensorKey], by_layer: dict[TensorKey, list[Te
              f"and each other (up to {far.max():.2f})")  # fmt: skip
     same = near.min() > 0.99999
     if same or ((near > far).all() and min(left) > _LEFT and np.mean(drifts) <= _DRIFTS):
-        yield Sign("experts-copied", words + ("" if same else "; the dense MLP is nearest to each, and no combination of experts gives it"))
+        yield Sign(
+            "experts-copied",
+            words + ("" if same else "; the dense MLP is nearest to each, and no combination of experts gives it"),
+        )
     else:
         yield Sign("experts-related", words)
 
@@ -82,7 +90,10 @@ def _shared_out(pair: Pair, keys: list[TensorKey], by_layer: dict[TensorKey, lis
             cosines = _unit(pair.child.read(e, np.sort(rows).astype(np.int64))) @ dense.T
             shares.append(float((cosines.max(1) >= _SAME).mean()))
     if min(shares) >= 0.9:
-        yield Sign("units-shared-out", f"the experts' units are units of the dense model's MLP ({min(shares):.0%} or more of each expert's)")
+        yield Sign(
+            "units-shared-out",
+            f"the experts' units are units of the dense model's MLP ({min(shares):.0%} or more of each expert's)",
+        )
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

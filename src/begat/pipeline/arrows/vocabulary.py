@@ -37,7 +37,10 @@ def vocabulary(pair: Pair) -> Iterator[Sign]:
         words = f"{large[0]} token rows that begin with the other's {small[0]} (cosine {cosine:.3f})"
         if len(extra) >= 4 and _about_mean(extra, y):
             fact = "rows-at-mean" if cosine >= EQUAL else "rows-at-mean-changed"
-            yield Sign(fact, f"{words}; the other {large[0] - small[0]} lie about their mean, as rows do that were added and hardly trained")
+            yield Sign(
+                fact,
+                f"{words}; the other {large[0] - small[0]} lie about their mean, as rows do that were added and hardly trained",
+            )
         else:
             yield Sign("rows-more-or-fewer", words)
         return

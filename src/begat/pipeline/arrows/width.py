@@ -74,7 +74,10 @@ def _fewer(layers: list[_Layer]) -> Iterator[Sign]:
 
 def _copied(layers: list[_Layer]) -> Iterator[Sign]:
     if layers and all(f.copies >= _COPIES for f in layers):
-        yield Sign("units-repeated" if all(f.exact for f in layers) else "units-repeated-changed", f"{_words(layers)}; the others are copies of these")
+        yield Sign(
+            "units-repeated" if all(f.exact for f in layers) else "units-repeated-changed",
+            f"{_words(layers)}; the others are copies of these",
+        )
 
 
 def _layer(fewer: Canonical, more: Canonical, key: TensorKey) -> _Layer | None:

@@ -28,7 +28,9 @@ _RUNS = (16, 32, 64, 128)
 @ARROWS.add("zeros")
 def zeros(pair: Pair) -> Iterator[Sign]:
     """`child` is `parent` with weights set to zero."""
-    keys = [k for k in common_keys(pair.parent, pair.child) if ROLES[k.role].kind == "matrix" and not pair.child.tensors[k].is_vector]
+    keys = [
+        k for k in common_keys(pair.parent, pair.child) if ROLES[k.role].kind == "matrix" and not pair.child.tensors[k].is_vector
+    ]
     order = generator(pair.seed, "zeros").permutation(len(keys))[:_MATRICES]
     found = [m for i in sorted(order) if (m := _matrix(pair, i, keys)) is not None]
     if not found:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from begat.alignment import RouteResult
 from begat.canon.model import Canonical
 from begat.errors import InputError
 from begat.pipeline.frames import Frame, from_tokens
@@ -20,7 +21,7 @@ from begat.pipeline.search import Search, depth_of, has_experts, search
 from begat.registry import Registry
 from begat.source.tokens import SharedTokens, read_vocabulary, same_rows, shared_tokens
 from begat.stats.order import LN10, log_mean_exp
-from begat.types import RouteResult, TensorKey
+from begat.types import TensorKey
 
 
 class Context:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from begat.alignment import RouteResult
 from begat.pipeline.routes.base import Context, Route, result, route, skipped
-from begat.types import RouteResult
 
 
 @route(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from begat.alignment import RouteResult
 from begat.pipeline.frames import from_layer
 from begat.pipeline.routes.base import Context, Route, result, route, skipped
 from begat.pipeline.search import depth_of
-from begat.types import RouteResult
 
 
 @route(

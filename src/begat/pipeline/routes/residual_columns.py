@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from begat.alignment import PairTest, RouteResult
 from begat.pipeline.routes.base import Context, Route, route, skipped
 from begat.pipeline.sampling import generator, plan_site, read_views
 from begat.signals.axes import Site, View
@@ -11,7 +12,6 @@ from begat.signals.axes.base import equal_views, is_symmetric
 from begat.signals.indexed import index_scores, indexed
 from begat.signals.order import order_hits
 from begat.stats.order import LN10, log_e_alternatives
-from begat.types import PairTest, RouteResult
 
 _ATTENTION = ("attn.q.weight", "attn.k.weight", "attn.v.weight")
 _MLP = ("mlp.gate.weight", "mlp.up.weight")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from begat.alignment import RouteResult
 from begat.pipeline.frames import same_basis as frame_of
 from begat.pipeline.routes.base import Context, Route, result, route, skipped
-from begat.types import RouteResult
 
 
 @route(

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from begat.alignment import PairTest, RouteResult
 from begat.canon.model import Canonical
 from begat.pipeline.frames import Frame, same_basis
 from begat.pipeline.pose import Pose
@@ -24,7 +25,7 @@ from begat.signals.order import unit_rows
 from begat.stats.monotone import log_e_increasing
 from begat.stats.order import LN10, log_mean_exp
 from begat.stats.search import log_e_search
-from begat.types import F32, I64, PairTest, RouteResult, TensorKey
+from begat.types import F32, I64, TensorKey
 
 #: units of the narrower model that are matched in one layer, and experts of a layer that are looked at
 _UNITS, _EXPERTS = 192, 4
