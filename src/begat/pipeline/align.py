@@ -3,10 +3,10 @@
 Enters: two canonical models and what the plain tests found.  Leaves: an `Alignment`, or None where there is nothing to align.  Exact ways:
 `begat.pipeline.routes`; three views of a unit: `begat.pipeline.views`; the map afterwards: `begat.pipeline.aligned_map`.
 
-How the search pays (statistics.md §3). Every route yields an e-value that is exact on its own. Their mean over all routes is an e-value whatever their dependence; a route
-that shapes rule out counts as 1, one left out because another had found enough as 0, so one may stop at the first that suffices. With the plain tests
-it is mixed in fixed proportions, `PLAIN` to 1 - `PLAIN`, alignment counting as 0 where the plain tests made it needless: the plain e-value loses 0.05 in
-its log10, alignment loses 1.
+How the search pays (statistics.md §3). Every route yields an e-value that is exact on its own. Their mean over all routes is an e-value whatever
+their dependence; a route that shapes rule out counts as 1, one left out because another had found enough as 0, so one may stop at the first that
+suffices. With the plain tests it is mixed in fixed proportions, `PLAIN` to 1 - `PLAIN`, alignment counting as 0 where the plain tests made it
+needless: the plain e-value loses 0.05 in its log10, alignment loses 1.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from begat.types import F32, F64, I64, TensorKey
 #: token rows that a map is fitted on, per residual dim and at least
 _TOKENS_PER_DIM, _TOKENS, _CHUNK = 4, 4096, 2048
 #: unit rows of a layer that a map is fitted on, per residual dim
-_UNITS_PER_DIM = 4
+_UNITS_PER_DIM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +102,14 @@ def from_layer(a: Canonical, b: Canonical, layer: int, seed: int, features: Feat
     n = a.tensors[usable[0]].shape[0]
     width = max(m.tensors[usable[0]].shape[1] for m in (a, b))
     units = np.sort(generator(seed, "frame units", layer).permutation(n)[: _UNITS_PER_DIM * width]).astype(np.int64)
-    pairs = []
-    for key in usable:
-        blocks = []
-        for model in (a, b):
-            x_MD = model.read(key, units)
-            check_finite(model, key, x_MD)
-            gain_D = features.gain(model, key)
-            blocks.append(x_MD if gain_D is None else x_MD * gain_D)
-        pairs.append((blocks[0], blocks[1]))
-    return Frame(
-        rotation(cross_product(pairs)), f"the {len(units):,} units of layer {layer} at the same index", frozenset({layer})
-    )
+    runs = [(key, units[first : first + _CHUNK]) for key in usable for first in range(0, len(units), _CHUNK)]
+    cross = cross_product((_unit_rows(a, key, at, features), _unit_rows(b, key, at, features)) for key, at in runs)
+    return Frame(rotation(cross), f"the {len(units):,} units of layer {layer} at the same index", frozenset({layer}))
+
+
+def _unit_rows(model: Canonical, key: TensorKey, units: I64, features: Features) -> F32:
+    """Rows of a matrix, with the gain before it folded in."""
+    x_MD = model.read(key, units)
+    check_finite(model, key, x_MD)
+    gain_D = features.gain(model, key)
+    return x_MD if gain_D is None else x_MD * gain_D

@@ -40,8 +40,8 @@ def order_of_subset(b_MD: F32, a_FD: F32, keep: float = 1.0) -> Run:
         b_MD, a_FD: unit rows (`begat.signals.order.unit_rows`) over the same features.
         keep: share of the matched units that is kept, those whose like is clearest, in (0, 1].
 
-    A unit of A that is the like of several units of B is left to the most similar of them (to none where two are equally so), so the matching is one to one. It looks at no
-    position, so given which units are matched with which the order of B's is uniform where B's units are exchangeable.
+    A unit of A that is the like of several units of B is left to the most similar of them (to none where two are equally so), so the matching is one
+    to one. It looks at no position, so given which units are matched with which the order of B's is uniform where B's units are exchangeable.
     """
     s_MF = b_MD @ a_FD.T
     like_M: I64 = s_MF.argmax(axis=1)
