@@ -12,14 +12,14 @@ from begat.pipeline.search import depth_of
     "layer-units",
     "aligned on one layer's units",
     "The map between the residual streams is a function of one layer, which is then left out; the order of units in the other layers was drawn "
-    "independently of it. Three layers are tried and averaged.",
+    "independently of it. Two layers are tried and averaged.",
 )
 def layer_units(context: Context, which: Route) -> RouteResult:
-    """First, middle and last layer in turn."""
+    """The first and the middle layer in turn."""
     depth = depth_of(context.a)
     if not context.same_shape or depth < 2:
         return skipped(which, "needs equal depth of at least two layers")
-    frames = [from_layer(context.a, context.b, i, context.seed, context.features) for i in sorted({0, depth // 2, depth - 1})]
+    frames = [from_layer(context.a, context.b, i, context.seed, context.features) for i in sorted({0, depth // 2})]
     usable = [f for f in frames if f is not None]
     if not usable:
         return skipped(which, "no layer has MLPs of one shape in both")
