@@ -1,7 +1,8 @@
 """Write the speed benchmark's models: Llama-shaped, 254M parameters, bf16, one safetensors file each (509 MB).
 
-Enters: a folder and a seed.  Leaves: FOLDER/{parent,child,stranger}: child = parent + 5 % relative noise on every tensor; stranger has the
-same recipe (a per-layer scale and norm gains with a common depth trend) and another seed.
+Enters: a folder.  Leaves: FOLDER/{parent,child,stranger,rotated,hidden}: child = parent + 5 % relative noise on every tensor; stranger has the
+same recipe (a per-layer scale and norm gains with a common depth trend) and another seed; rotated = child with its gains folded and its residual stream
+rotated; hidden = that with the units of every MLP, the heads and the value dims of every head in another order too.
 """
 
 from __future__ import annotations
@@ -60,6 +61,48 @@ def noisy(parent: dict[str, np.ndarray], rng: np.random.Generator, share: float)
     return out
 
 
+def rotated(child: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """T5 and T3: gains folded, the residual stream turned."""
+    q_DD = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0].astype(np.float32)
+    gains = {name: w.astype(np.float32) for name, w in child.items() if w.ndim == 1}
+    out = {}
+    for name, w in child.items():
+        if w.ndim == 1:
+            out[name] = np.ones_like(w)
+            continue
+        layer = name.rpartition(".self_attn.")[0] or name.rpartition(".mlp.")[0]
+        x = w.astype(np.float32)
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            out[name] = (q_DD.T @ x).astype(ml_dtypes.bfloat16)
+            continue
+        norm = {".self_attn.": "input_layernorm", ".mlp.": "post_attention_layernorm"}
+        gain = next((gains[f"{layer}.{n}.weight"] for part, n in norm.items() if part in name), None)
+        gain = gains["model.norm.weight"] if name == "lm_head.weight" else gain
+        out[name] = ((x if gain is None else x * gain) @ q_DD).astype(ml_dtypes.bfloat16)
+    return out
+
+
+def reordered(child: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """T2 and the orders of T4: MLP units, key-value heads with their query heads, value dims inside heads."""
+    out, size = dict(child), WIDTH // HEADS
+    for i in range(LAYERS):
+        p = f"model.layers.{i}."
+        units = rng.permutation(FFN)
+        out |= {p + n: out[p + n][units] for n in ("mlp.gate_proj.weight", "mlp.up_proj.weight")}
+        out[p + "mlp.down_proj.weight"] = np.ascontiguousarray(out[p + "mlp.down_proj.weight"][:, units])
+        heads = rng.permutation(KV_HEADS)
+        dims = np.stack([rng.permutation(size) for _ in heads])
+        value = (heads[:, None] * size + dims).ravel()
+        group = HEADS // KV_HEADS
+        query = (heads[:, None, None] * group + np.arange(group)[None, :, None]) * size + np.arange(size)
+        read = (heads[:, None, None] * group + np.arange(group)[None, :, None]) * size + dims[:, None, :]
+        key = (heads[:, None] * size + np.arange(size)).ravel()
+        for name, at in (("q", query.ravel()), ("k", key), ("v", value)):
+            out[f"{p}self_attn.{name}_proj.weight"] = out[f"{p}self_attn.{name}_proj.weight"][at]
+        out[p + "self_attn.o_proj.weight"] = np.ascontiguousarray(out[p + "self_attn.o_proj.weight"][:, read.ravel()])
+    return out
+
+
 def write(folder: Path, tensors: dict[str, np.ndarray]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -67,12 +110,16 @@ def write(folder: Path, tensors: dict[str, np.ndarray]) -> None:
 
 
 def main(folder: Path) -> None:
-    if all((folder / name / "config.json").exists() for name in ("parent", "child", "stranger")):
+    if all((folder / name / "config.json").exists() for name in ("parent", "child", "stranger", "rotated", "hidden")):
         return
     parent = model(np.random.default_rng(1))
     write(folder / "parent", parent)
-    write(folder / "child", noisy(parent, np.random.default_rng(2), 0.05))
+    child = noisy(parent, np.random.default_rng(2), 0.05)
     del parent
+    write(folder / "child", child)
+    write(folder / "rotated", rotated(child, np.random.default_rng(4)))
+    write(folder / "hidden", rotated(reordered(child, np.random.default_rng(5)), np.random.default_rng(6)))
+    del child
     write(folder / "stranger", model(np.random.default_rng(3)))
 
 

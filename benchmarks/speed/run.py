@@ -39,16 +39,19 @@ def measure(command: list[str]) -> tuple[float, float, str]:
 
 def commands(folder: Path) -> dict[str, list[str]]:
     begat = [sys.executable, "-m", "begat", "compare", "--json"]
-    parent, child, stranger = (str(folder / n) for n in ("parent", "child", "stranger"))
+    parent, child, stranger, rotated, hidden = (str(folder / n) for n in ("parent", "child", "stranger", "rotated", "hidden"))
     files = [str(folder / n / "model.safetensors") for n in ("parent", "child")]
     return {
         "floor: python -c 'import numpy, click'": [sys.executable, "-c", "import numpy, click"],
         "floor: cat both files": ["cat", *files],
         "sha256sum of both files": ["sha256sum", *files],
         "begat compare parent child": [*begat, parent, child],
-        "begat compare parent stranger": [*begat, parent, stranger],
+        "begat compare --no-align parent stranger": [*begat, "--no-align", parent, stranger],
         "begat compare --map full parent child": [*begat, "--map", "full", parent, child],
-        "begat compare --map full parent stranger": [*begat, "--map", "full", parent, stranger],
+        "begat compare --map full --no-align parent stranger": [*begat, "--map", "full", "--no-align", parent, stranger],
+        "begat compare parent rotated": [*begat, parent, rotated],
+        "begat compare parent hidden": [*begat, parent, hidden],
+        "begat compare parent stranger": [*begat, parent, stranger],
     }
 
 
@@ -63,6 +66,7 @@ def main() -> int:
     times: dict[str, list[float]] = {name: [] for name in todo}
     memory: dict[str, float] = {}
     read: dict[str, float] = {}
+    found: dict[str, str] = {}
     for _ in range(args.runs + 1):  # the first round warms the page cache and is dropped
         for name, command in todo.items():
             seconds, rss, out = measure(command)
@@ -70,14 +74,15 @@ def main() -> int:
             memory[name] = max(memory.get(name, 0), rss)
             if name.startswith("begat"):
                 report = json.loads(out)
+                found[name] = report["verdict"]
                 read[name] = report["bytes_read"] / report["bytes_total"]
     medians = {name: statistics.median(t[1:]) for name, t in times.items()}
     sha = medians["sha256sum of both files"]
-    lines = ["| command | median s | least s | × sha256sum | peak RSS MB | share of bytes read |", "|---|---|---|---|---|---|"]
+    lines = ["| command | verdict | median s | least s | × sha256sum | peak RSS MB | share of bytes read |", "|---|---|---|---|---|---|---|"]
     for name in todo:
         share = f"{read[name]:.2%}" if name in read else "–"
         lines.append(
-            f"| {name} | {medians[name]:.2f} | {min(times[name][1:]):.2f} | {medians[name] / sha:.2f} | {memory[name]:.0f} | {share} |"
+            f"| {name} | {found.get(name, '–')} | {medians[name]:.2f} | {min(times[name][1:]):.2f} | {medians[name] / sha:.2f} | {memory[name]:.0f} | {share} |"
         )
     print("\n".join(lines))
     if args.out:
