@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import signal
 import threading
@@ -234,7 +235,13 @@ def _verdict(a: str, b: str) -> Entry:
         "state": trained.state if trained else None,
         "direction": found.direction,
     }
-    return {"value": _short(found.log10_e), **entry} if found.log10_e is not None else {"reason": "no exact test ran", **entry}
+    if found.log10_e is None:
+        return {"reason": "no exact test ran", **entry}
+    value, views = found.log10_e, found.alignment.views if found.alignment else None
+    if views is not None and not views.not_run:
+        entry["views"] = _short(views.share)
+        value = max(value, -math.log10(views.p)) if views.shown else value  # calibrated: as much as that many pairs can say
+    return {"value": _short(value), **entry}
 
 
 def _cost_task(task: tuple[str, str, str]) -> tuple[None, Entry]:
