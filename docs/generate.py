@@ -130,6 +130,11 @@ def real() -> str:
     return _newest_table("real")
 
 
+def disguise() -> str:
+    """Results on disguised and reshaped children."""
+    return _newest_table("disguise")
+
+
 def speed() -> str:
     """Results on speed."""
     return _newest_table("speed")
@@ -143,7 +148,7 @@ def bench(family: str, heading: str) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "help": help_texts, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "routes": routes, "published": published, "formats": formats,
+    "help": help_texts, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "routes": routes, "disguise": disguise, "published": published, "formats": formats,
     "families": families, "real": real, "speed": speed, "tree": tree,
     "bench-pairs": partial(bench, "full", "Bench on the family `full`"), "bench-methods": partial(bench, "full", "All methods"),
     "bench-alarms": partial(bench, "full", "begat's false alarms"), "bench-null": partial(bench, "full", "Are begat's p bounds honest?"),
