@@ -49,7 +49,17 @@ def thresholds() -> str:
     """The thresholds of the decision table."""
     from begat.verdict import POLICY
 
-    names = ("dependence_log10_e", "part_log10_e", "part_units", "agreeing_cosine", "agreeing_gains", "power", "views_share", "views_factor", "views_units")
+    names = (
+        "dependence_log10_e",
+        "part_log10_e",
+        "part_units",
+        "agreeing_cosine",
+        "agreeing_gains",
+        "power",
+        "views_share",
+        "views_factor",
+        "views_units",
+    )
     return "\n".join(["| threshold | value |", "|---|---|", *(f"| `{n}` | {getattr(POLICY, n)} |" for n in names)]) + "\n"
 
 
@@ -148,7 +158,8 @@ def bench(family: str, heading: str) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "help": help_texts, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "routes": routes, "disguise": disguise, "published": published, "formats": formats,
+    "help": help_texts, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "routes": routes, "disguise": disguise,
+    "published": published, "formats": formats,
     "families": families, "real": real, "speed": speed, "tree": tree,
     "bench-pairs": partial(bench, "full", "Bench on the family `full`"), "bench-methods": partial(bench, "full", "All methods"),
     "bench-alarms": partial(bench, "full", "begat's false alarms"), "bench-null": partial(bench, "full", "Are begat's p bounds honest?"),
