@@ -36,16 +36,16 @@ def aligned_cells(context: Context, layers: Sequence[LayerMatch]) -> tuple[Align
     if isinstance(frame, str) or not layers:
         return ()
     cells: list[AlignedCell] = []
+    chance: dict[str, float] = {}  # of one layer, for all: it hardly differs, and costs as much as a layer of the map
     for match in layers:
-        control = _control(context, match.layer_a)
-        explain = [_mlp(context, match, frame.q_DE), _attention(context, match, frame.q_DE)]
-        for by_layer in explain:
-            found, chance = by_layer(match.layer_a), by_layer(control)
+        for by_layer in (_mlp(context, match, frame.q_DE), _attention(context, match, frame.q_DE)):
+            found = by_layer(match.layer_a)
+            if not set(found) <= set(chance):
+                chance |= by_layer(_control(context, match.layer_a))
             for role, r2 in found.items():
                 floor = chance.get(role, 0.0)
-                cells.append(
-                    AlignedCell(match.layer_a, match.layer_b, role, max(0.0, (r2 - floor) / max(1e-9, 1 - floor)), floor)
-                )
+                r2 = max(0.0, (r2 - floor) / max(1e-9, 1 - floor))
+                cells.append(AlignedCell(match.layer_a, match.layer_b, role, r2, floor))
     return tuple(cells)
 
 
