@@ -10,7 +10,6 @@ is what lies above it: (found - chance) / (1 - chance).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import numpy as np
 
@@ -132,9 +131,3 @@ def _unit(x_ND: F32) -> F32:
     length_N = np.linalg.norm(x_ND, axis=1, keepdims=True)
     out: F32 = np.divide(x_ND, length_N, out=np.zeros_like(x_ND), where=length_N > 0)
     return out
-
-
-def monotone(layers: Sequence[LayerMatch]) -> bool:
-    """The matched layers of B follow the order of A's."""
-    at = [m.layer_a for m in sorted(layers, key=lambda m: m.layer_b)]
-    return all(x <= y for x, y in pairwise(at))

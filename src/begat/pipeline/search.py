@@ -24,7 +24,7 @@ from begat.pipeline.sampling import Plan, generator, plan_site
 from begat.signals.axes import AXES, Site
 from begat.signals.kinship import alike, signs, sketch
 from begat.signals.order import order_hits, strict_hits, unit_rows, varies
-from begat.stats.order import log_e_combined, log_e_single, log_mean_exp
+from begat.stats.order import log_e_combined, log_e_single
 from begat.stats.search import log_e_search
 from begat.types import F32, OrderTest, TensorKey
 
@@ -255,8 +255,3 @@ def best_layers(tests: Sequence[PairTest], needed: float) -> dict[int, tuple[int
         if score[layer_a] >= needed:
             out[layer_b] = (layer_a, float(score[layer_a]))
     return out
-
-
-def mean_log_e(logs: Sequence[float], planned: int) -> float:
-    """Natural log of the mean of e-values over `planned` alternatives; one that was not run counts as 1."""
-    return log_mean_exp([*logs, *[0.0] * (planned - len(logs))]) if planned else 0.0

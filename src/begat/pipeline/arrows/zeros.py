@@ -17,6 +17,7 @@ from begat.pipeline.inherit import common_keys
 from begat.pipeline.sampling import generator
 from begat.signals.grid import has_grid
 from begat.source.dtypes import DTYPES
+from begat.types import TensorKey
 
 #: rows of a matrix, and matrices, looked at
 _ROWS, _MATRICES = 48, 64
@@ -47,7 +48,7 @@ def zeros(pair: Pair) -> Iterator[Sign]:
         yield Sign("zeros-changed", f"{words}; other values differ too")
 
 
-def _matrix(pair: Pair, i: int, keys: list) -> tuple[float, float, bool, bool] | None:  # type: ignore[type-arg]
+def _matrix(pair: Pair, i: int, keys: list[TensorKey]) -> tuple[float, float, bool, bool] | None:
     """Share of new zeros; equal share elsewhere; are the other's numbers there its smallest; are they as large as its others? None without new zeros."""
     key = keys[i]
     entry = pair.child.checkpoint.entries[pair.child.tensors[key].name]
