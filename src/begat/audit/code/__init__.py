@@ -1,0 +1,9 @@
+"""Code ancestry of a release, per class and function.
+
+Enters: a release folder and references (`CodeReference`: path → source text).  Leaves: a `CodeReport`. Python is read with `ast`; nothing
+that came with a release or a reference is imported or executed. Notices and licences of the matched versions: `begat.audit`.
+"""
+
+from begat.audit.code.types import CodeReference, CodeReport, FileMatch, Source, Span, UnitMatch
+
+__all__ = ["CodeReference", "CodeReport", "FileMatch", "Source", "Span", "UnitMatch"]

@@ -1,0 +1,141 @@
+"""What code ancestry takes and delivers.
+
+Enters: nothing; these are the types of `begat.audit.code`.  Leaves: `CodeReference` for callers, `CodeReport` for reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["established", "tie", "indicated", "not found", "too generic"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeReference:
+    """Source code that a release may have been made from.
+
+    Attributes:
+        name: of the package or repository, "transformers".
+        version: of the package, or a revision; "" where there is none.
+        files: path inside the reference → source text. Only Python is compared; other files are named in the notes.
+    """
+
+    name: str
+    version: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Lines of the release beside the lines of a source that say the same, both 1-based and inclusive."""
+
+    lines: tuple[int, int]
+    source_lines: tuple[int, int]
+    text: str = ""
+    source_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One unit of a reference that a unit of the release resembles.
+
+    Attributes:
+        reference, version, file, unit: where it is. One source is listed for each version that fits equally well.
+        lines: first and last line of the unit in `file`, 1-based.
+        score: as `UnitMatch.score`, for this source.
+    """
+
+    reference: str
+    version: str
+    file: str
+    unit: str
+    lines: tuple[int, int]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnitMatch:
+    """One class, function or method of the release and what the references say about it.
+
+    Attributes:
+        unit: dotted name inside the file, "Attention.forward".
+        file: path inside the release.
+        lines: first and last line, 1-based, decorators included.
+        status: "established": reused, and one file of one reference fits better than all others (`sources` lists its versions);
+            "tie": reused, and several files fit alike: `family` may be named, no single file;
+            "indicated": more alike than independent code was in calibration, but not enough to name a file: `family` at most;
+            "not found": no more alike than independent code; "too generic": too short or too common to say anything.
+        score: share in [0, 1] of the unit's weighted features that the best source holds, in the view `view`.
+        threshold: what `score` had to reach in that view for "established" or "tie"; from `thresholds.toml`.
+        sources: best first. Empty for "not found" and "too generic". For "tie" and "indicated" they illustrate; they are not named as origin.
+        kind: "class", "function" or "method".
+        view: which features decided: "names" (k-grams, identifiers kept), "shape" (k-grams, identifiers anonymised), "statements"
+            (anonymised statements, whatever their order).
+        scores: view → score of the best source.
+        family: reference whose files tie, "" where nothing is claimed.
+        group: files of the references that fit alike; 1 for "established".
+        spans: lines side by side with the first source, where its text is at hand.
+        why: one sentence for a reader.
+    """
+
+    unit: str
+    file: str
+    lines: tuple[int, int]
+    status: Status
+    score: float
+    threshold: float
+    sources: tuple[Source, ...]
+    kind: str = "function"
+    view: str = "shape"
+    scores: Mapping[str, float] | None = None
+    family: str = ""
+    group: int = 0
+    spans: tuple[Span, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileMatch:
+    """One file of the release and the file of a reference that explains most of it.
+
+    Attributes:
+        file: path inside the release.
+        status: as for units: "established" names `source_file`; "tie" lists `ties`; "indicated" and "not found" name no file.
+        score: share of the file's weighted features in units that `source_file` explains.
+        reference, source_file: the best, "" where none is named.
+        versions: every version whose `source_file` fits best, in the order of the references; several where versions do not differ in what was reused.
+        version_scores: version → score, of all versions that hold `source_file`.
+        ties: "reference:path" of other files that fit as well.
+    """
+
+    file: str
+    status: Status
+    score: float
+    reference: str
+    source_file: str
+    versions: tuple[str, ...]
+    version_scores: Mapping[str, float]
+    ties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CodeReport:
+    """What `code_ancestry` delivers.
+
+    Attributes:
+        units: every class, function and method of the release, in order of file and line.
+        references: "name version", as passed in.
+        digest: SHA-256 of the reference set (names, versions, paths, texts): what was compared with.
+        calibration: where the thresholds come from, one line.
+        files: one line for each Python file of the release.
+        notes: one line for each file that could not be compared, and why.
+    """
+
+    units: tuple[UnitMatch, ...]
+    references: tuple[str, ...]
+    digest: str
+    calibration: str
+    files: tuple[FileMatch, ...] = ()
+    notes: tuple[str, ...] = ()
