@@ -1,0 +1,127 @@
+"""One tokenizer against another.
+
+Enters: two paths.  Leaves: a `TokenizerResult`: order agreement of shared tokens and merges, which judge; overlap, parts and where tokens were added,
+pruned or moved, which describe.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from begat.audit.tokenizers.order import ESTABLISHED, INDICATED, LEAST, agreement, chance_agreement
+from begat.audit.tokenizers.parts import Parts, read_parts
+from begat.audit.types import Segment, TokenizerResult
+from begat.errors import InputError
+from begat.source.tokens import Vocabulary, read_vocabulary
+
+_SEGMENTS = 12
+
+
+def compare_tokenizers(release: Path, reference: Path, name: str) -> TokenizerResult | None:
+    """Was the tokenizer at `release` made from the one at `reference`, called `name`? None where one of them has no tokenizer."""
+    try:
+        ours, theirs = read_vocabulary(release), read_vocabulary(reference)
+    except InputError as err:
+        return _not_run(name, str(err))
+    if ours is None or theirs is None:
+        return None
+    return judge(ours, theirs, read_parts(release), read_parts(reference), name)
+
+
+def judge(ours: Vocabulary, theirs: Vocabulary, our_parts: Parts, their_parts: Parts, name: str) -> TokenizerResult:
+    """The result for two vocabularies and their parts."""
+    a = {key: number for key, number in ours.tokens.items() if len(key) > 1}
+    b = {key: number for key, number in theirs.tokens.items() if len(key) > 1}
+    shared, in_order = agreement(a, b)
+    merges_shared, merges_in_order = agreement(our_parts.merges, their_parts.merges)
+    by_token = in_order / shared if shared >= LEAST else 0.0
+    by_merge = merges_in_order / merges_shared if merges_shared >= LEAST else 0.0
+    best = max(by_token, by_merge)
+    enough = max(shared, merges_shared) >= LEAST
+    level = "not-determinable" if not enough else "established" if best >= ESTABLISHED else "indicated" if best >= INDICATED else "not-found"
+    kept = len(ours.tokens.keys() & theirs.tokens.keys())
+    segments, added_at = _places(ours, theirs)
+    return TokenizerResult(
+        reference=name,
+        file=ours.path.name,
+        level=level,
+        sentence=_sentence(level, name, by_token, by_merge, shared),
+        shared=shared,
+        in_order=in_order,
+        agreement=in_order / shared if shared else 0.0,
+        threshold=ESTABLISHED,
+        chance=chance_agreement(shared),
+        merges_shared=merges_shared,
+        merges_in_order=merges_in_order,
+        containment=(kept / len(theirs.tokens), kept / len(ours.tokens)),
+        kept=kept,
+        added=len(ours.tokens) - kept,
+        pruned=len(theirs.tokens) - kept,
+        segments=segments,
+        added_at=added_at,
+        parts=_parts(our_parts, their_parts),
+    )
+
+
+def _sentence(level: str, name: str, by_token: float, by_merge: float, shared: int) -> str:
+    if level == "not-determinable":
+        return f"Too few tokens are shared with {name} to compare their order ({shared:,}; {LEAST} are needed)."
+    if by_merge > by_token:
+        numbers = f"{by_merge:.1%} of the shared merges stand in one order"
+    else:
+        numbers = f"{by_token:.1%} of {shared:,} shared tokens stand in one order"
+    if level == "established":
+        return f"The tokenizer was made from that of {name}, or both from a third: {numbers}. Sharing a tokenizer is common and says nothing about weights."
+    if level == "indicated":
+        return f"Part of the tokenizer may come from that of {name}: {numbers}, more than tokenizers trained apart show."
+    return f"The tokenizer was not found to come from that of {name}: {numbers}, as among tokenizers trained apart."
+
+
+def _places(ours: Vocabulary, theirs: Vocabulary) -> tuple[tuple[Segment, ...], tuple[tuple[int, int], ...]]:
+    """Where shared tokens stand, as runs of constant shift, largest first; and id ranges of ours without a shared token."""
+    shared = sorted((number, theirs.tokens[key]) for key, number in ours.tokens.items() if key in theirs.tokens)
+    runs: list[list[int]] = []  # start, end, shift, tokens
+    for number, other in shared:
+        shift = number - other
+        if runs and runs[-1][2] == shift:
+            runs[-1][1], runs[-1][3] = number, runs[-1][3] + 1
+        else:
+            runs.append([number, number, shift, 1])
+    by_size = sorted(runs, key=lambda r: (-r[3], r[0]))[:_SEGMENTS]
+    ids = sorted(number for key, number in ours.tokens.items() if key not in theirs.tokens)
+    return tuple(Segment(*r) for r in by_size if r[3] > 1), _ranges(ids, {n for n, _ in shared})
+
+
+def _ranges(ids: list[int], shared: set[int]) -> tuple[tuple[int, int], ...]:
+    """Ids in ranges that no shared id interrupts, the longest first."""
+    out: list[list[int]] = []
+    for number in ids:
+        if out and not any(n in shared for n in range(out[-1][1] + 1, number) if number - out[-1][1] < 64) and number - out[-1][1] < 64:
+            out[-1][1] = number
+        else:
+            out.append([number, number])
+    out.sort(key=lambda r: (r[0] - r[1], r[0]))
+    return tuple((r[0], r[1]) for r in out[:_SEGMENTS])
+
+
+def _parts(ours: Parts, theirs: Parts) -> tuple[tuple[str, str], ...]:
+    out = []
+    for (name, mine), (_, other) in zip(ours.named(), theirs.named(), strict=True):
+        if mine is None and other is None:
+            state = "in neither"
+        elif other is None:
+            state = "only in the release"
+        elif mine is None:
+            state = "only in the reference"
+        else:
+            state = "same" if mine == other else "different"
+        out.append((name, state))
+    return tuple(out)
+
+
+def _not_run(name: str, why: str) -> TokenizerResult:
+    return TokenizerResult(
+        reference=name, file="", level="not-determinable", sentence=f"The tokenizers were not compared: {why}", shared=0, in_order=0,
+        agreement=0.0, threshold=ESTABLISHED, chance=1.0, merges_shared=0, merges_in_order=0, containment=(0.0, 0.0), kept=0, added=0,
+        pruned=0, segments=(), added_at=(), parts=(), not_run=why,
+    )  # fmt: skip
