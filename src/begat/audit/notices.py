@@ -44,10 +44,9 @@ _LICENCES = (
 )  # fmt: skip
 #: what a statement of change looks like, in a header or a comment
 _CHANGE = re.compile(
-    r"\b(?:modified|modifications?|changed|changes?\s+(?:made|from|to|by)|adapted|adaptation|derived|ported|based\s+on|copied|fork(?:ed)?\s+(?:of|from))\b",
+    r"\b(?:modified|modifications?|changed|changes?\s+(?:made|from|to|by)|adapted|adaptation|derived|ported|based\s+on)\b",
     re.IGNORECASE,
 )
-_MISSING_HEADER_CHANGE = re.compile(r"see the license for the specific|limitations under the license", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,6 @@ class Header:
     copyrights: tuple[Copyright, ...]
     licences: tuple[str, ...]
     last: int
-    change: bool
 
     @property
     def empty(self) -> bool:
@@ -107,21 +105,18 @@ def _header_of(head: str, last: int) -> Header:
     for match in _SPDX.finditer(head):
         key = match[1].strip().casefold()
         licences.add({"bsd-3-clause": "BSD", "bsd-2-clause": "BSD"}.get(key, key))
-    own_words = "\n".join(line for line in head.split("\n") if not _MISSING_HEADER_CHANGE.search(line))
-    return Header(copyrights, tuple(sorted(licences)), last, _CHANGE.search(own_words) is not None)
+    return Header(copyrights, tuple(sorted(licences)), last)
 
 
-def has_change_statement(text: str) -> bool:
-    """Does a header or any comment of a Python file say that something was changed, adapted or copied?"""
-    if read_header(text).change:
-        return True
+def change_statements(text: str) -> frozenset[str]:
+    """Lines of the header and comments that say that something was changed or adapted. What upstream says itself is no statement of the release."""
+    head, _ = _leading(text)
+    lines = {" ".join(line.split()) for line in head.split("\n") if _CHANGE.search(line)}
     try:
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type == tokenize.COMMENT and _CHANGE.search(token.string):
-                return True
+        comments = [t.string for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT]
     except (tokenize.TokenError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return any(_CHANGE.search(line) for line in text.split("\n") if line.lstrip().startswith("#"))
-    return False
+        comments = [line for line in text.split("\n") if line.lstrip().startswith("#")]
+    return frozenset(lines | {" ".join(c.lstrip("# ").split()) for c in comments if _CHANGE.search(c)})
 
 
 def _leading(text: str) -> tuple[str, int]:
@@ -208,7 +203,7 @@ def fate(upstream: Header, own: Header, elsewhere: Mapping[str, Header]) -> Fate
     if not missing:
         return Fate("kept", "file", (), extra)
     for place, header in elsewhere.items():
-        together = Header(own.copyrights + header.copyrights, (*own.licences, *header.licences), own.last, False)
+        together = Header(own.copyrights + header.copyrights, (*own.licences, *header.licences), own.last)
         if not _compare(upstream, together)[0] and _compare(upstream, header)[1] - _compare(upstream, own)[1]:
             return Fate("kept", place, (), extra)
     notice_left = any(kind != "licence" for kind, _ in left)

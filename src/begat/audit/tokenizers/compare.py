@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from begat.audit.tokenizers.order import ESTABLISHED, INDICATED, LEAST, agreement, chance_agreement
+from begat.audit.tokenizers.order import ESTABLISHED, INDICATED, LEAST, agreement, arranged, chance_agreement, learnt
 from begat.audit.tokenizers.parts import Parts, read_parts
 from begat.audit.types import Segment, TokenizerResult
 from begat.errors import InputError
@@ -30,14 +30,14 @@ def compare_tokenizers(release: Path, reference: Path, name: str) -> TokenizerRe
 
 def judge(ours: Vocabulary, theirs: Vocabulary, our_parts: Parts, their_parts: Parts, name: str) -> TokenizerResult:
     """The result for two vocabularies and their parts."""
-    a = {key: number for key, number in ours.tokens.items() if len(key) > 1}
-    b = {key: number for key, number in theirs.tokens.items() if len(key) > 1}
+    a, b = learnt(ours.tokens), learnt(theirs.tokens)
     shared, in_order = agreement(a, b)
+    sorted_alike = arranged(a, b)
     merges_shared, merges_in_order = agreement(our_parts.merges, their_parts.merges)
-    by_token = in_order / shared if shared >= LEAST else 0.0
+    by_token = in_order / shared if shared >= LEAST and not sorted_alike else 0.0
     by_merge = merges_in_order / merges_shared if merges_shared >= LEAST else 0.0
     best = max(by_token, by_merge)
-    enough = max(shared, merges_shared) >= LEAST
+    enough = max(0 if sorted_alike else shared, merges_shared) >= LEAST
     level = "not-determinable" if not enough else "established" if best >= ESTABLISHED else "indicated" if best >= INDICATED else "not-found"
     kept = len(ours.tokens.keys() & theirs.tokens.keys())
     segments, added_at = _places(ours, theirs)
@@ -45,7 +45,7 @@ def judge(ours: Vocabulary, theirs: Vocabulary, our_parts: Parts, their_parts: P
         reference=name,
         file=ours.path.name,
         level=level,
-        sentence=_sentence(level, name, by_token, by_merge, shared),
+        sentence=_sentence(level, name, by_token, by_merge, shared, sorted_alike),
         shared=shared,
         in_order=in_order,
         agreement=in_order / shared if shared else 0.0,
@@ -63,7 +63,9 @@ def judge(ours: Vocabulary, theirs: Vocabulary, our_parts: Parts, their_parts: P
     )
 
 
-def _sentence(level: str, name: str, by_token: float, by_merge: float, shared: int) -> str:
+def _sentence(level: str, name: str, by_token: float, by_merge: float, shared: int, sorted_alike: str) -> str:
+    if level == "not-determinable" and sorted_alike:
+        return f"Nothing can be said of {name}: both list their tokens {sorted_alike}, and would do so without knowing each other."
     if level == "not-determinable":
         return f"Too few tokens are shared with {name} to compare their order ({shared:,}; {LEAST} are needed)."
     if by_merge > by_token:
