@@ -305,3 +305,13 @@ class Audit:
     not_asked: tuple[str, ...]
     seconds: float
     replay: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_decide(self) -> tuple[Finding, ...]:
+        """Findings against the release, established or indicated."""
+        return tuple(f for f in self.findings if f.bearing == "against" and f.level in ("established", "indicated"))
+
+    def exit_code(self, fail_on: str = "indicated") -> int:
+        """1 when there is a finding to decide of level `fail_on` ("indicated" or "established") or stronger, else 0; "never" gives 0."""
+        if fail_on == "never":
+            return 0
+        return int(any(f.level == "established" or fail_on == "indicated" for f in self.to_decide()))
