@@ -31,7 +31,7 @@ def cyclonedx_text(audit: Audit) -> str:
     established = [a for a in audit.ancestors if a.established]
     model = Component(
         name=_text(audit.declared.name or audit.release.id), type=ComponentType.MACHINE_LEARNING_MODEL, bom_ref="release",
-        version=_text(audit.release.version or audit.release.sha256[:16]), hashes=_hashes(audit.release.sha256), licenses=_licences(audit.release.licence),
+        version=_text(audit.release.version or audit.release.sha256[:16]), licenses=_licences(audit.release.licence),
         properties=_properties([("release-sha256", audit.release.sha256), *((f"answer-{x.question}", f"{x.level}: {x.sentence}") for x in audit.answers)]),
         pedigree=Pedigree(ancestors=[_ancestor(a, parties[a.reference], n) for n, a in enumerate(established)], notes=_text(_notes(audit), 4000)),
     )  # fmt: skip
@@ -51,7 +51,7 @@ def _ancestor(a: Ancestor, party: Party, number: int) -> Any:
 
     kind = ComponentType.MACHINE_LEARNING_MODEL if "weights" in party.has else ComponentType.LIBRARY
     return Component(
-        name=_text(a.reference), type=kind, bom_ref=f"ancestor-{number}", version=_text(a.version) or None, hashes=_hashes(party.sha256),
+        name=_text(a.reference), type=kind, bom_ref=f"ancestor-{number}", version=_text(a.version) or None,
         licenses=_licences(a.licence),
         properties=_properties([("reused", part) for part in a.established] + [("indicated", part) for part in a.indicated]
                                + [("declared-as-base", "yes" if a.declared else "no"), ("reference-sha256", party.sha256)]),
@@ -83,12 +83,6 @@ def _licences(licence: str) -> Iterable[Any]:
     if key and " " not in key and not key.startswith("LicenseRef-"):
         return [DisjunctiveLicense(id=key)]
     return [DisjunctiveLicense(name=_text(one.title if one is not None else licence))]
-
-
-def _hashes(sha256: str) -> list[Any]:
-    from cyclonedx.model import HashAlgorithm, HashType
-
-    return [HashType(alg=HashAlgorithm.SHA_256, content=sha256)]
 
 
 def _properties(pairs: Iterable[tuple[str, str]]) -> list[Any]:
