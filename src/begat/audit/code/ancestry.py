@@ -1,6 +1,7 @@
 """Code ancestry, conducted: release → units → lookups → decisions → report.
 
-Enters: a release folder and references, or an index of them.  Leaves: a `CodeReport`. Decisions are made in `begat.audit.code.decide`, spans found in `begat.audit.code.spans`.
+Enters: a release folder and references, or an index of them.  Leaves: a `CodeReport`. Decisions are made in `begat.audit.code.decide`, spans found in
+`begat.audit.code.spans`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from begat.audit.code.decide import Decision, Thresholds, decide, thresholds
 from begat.audit.code.features import features
@@ -19,13 +19,12 @@ from begat.audit.code.match import look_up
 from begat.audit.code.parse import Unit, decode, parse
 from begat.audit.code.release import python_files
 from begat.audit.code.spans import side_by_side
-from begat.audit.code.types import CodeReference, CodeReport, FileMatch, Source, Status, UnitMatch
+from begat.audit.code.types import CodeReference, CodeReport, FileMatch, Source, Span, Status, UnitMatch
 from begat.errors import printable
 from begat.types import Progress
 
 _MOST_SOURCES = 12
 _SAME_VERSION = 0.005
-F64 = npt.NDArray[np.float64]
 
 
 def code_ancestry(release: Path, references: Sequence[CodeReference] | CodeIndex, progress: Progress | None = None) -> CodeReport:
@@ -44,7 +43,11 @@ def code_ancestry(release: Path, references: Sequence[CodeReference] | CodeIndex
     """
     found, notes = python_files(release)
     index = references if isinstance(references, CodeIndex) else build_index(references, progress)
-    texts = {} if isinstance(references, CodeIndex) else {(r.name, r.version, path): text for r in references for path, text in r.files.items()}
+    texts = (
+        {}
+        if isinstance(references, CodeIndex)
+        else {(r.name, r.version, path): text for r in references for path, text in r.files.items()}
+    )
     notes += index.notes
     units: list[UnitMatch] = []
     matches: list[FileMatch] = []
@@ -78,7 +81,9 @@ def _file(
 ) -> tuple[list[UnitMatch], FileMatch, str]:
     parsed = parse(text)
     pieces = features(parsed)
-    judged = [_Judged(u, decide(index, look_up(index, [pieces[p] for p in u.pieces], u.kind != "class"), limits)) for u in parsed.units]
+    judged = [
+        _Judged(u, decide(index, look_up(index, [pieces[p] for p in u.pieces], u.kind != "class"), limits)) for u in parsed.units
+    ]
     match = _file_match(name, index, [j for j in judged if j.unit.kind != "class"], limits)
     preferred = (match.reference, match.source_file)
     return [_unit_match(name, text, index, texts, j, preferred) for j in judged], match, parsed.note
@@ -89,7 +94,9 @@ def _file_match(name: str, index: CodeIndex, judged: list[_Judged], limits: Thre
     versions, files = len(index.versions), len(index.files)
     total, weight = np.zeros(files * versions), 0.0
     occurrence_bundle = np.repeat(np.arange(len(index.bundles.offsets) - 1), np.diff(index.bundles.offsets))
-    place = np.array([index.occurrences[o].file * versions + index.occurrences[o].version for o in index.bundles.values], np.int64)
+    place = np.array(
+        [index.occurrences[o].file * versions + index.occurrences[o].version for o in index.bundles.values], np.int64
+    )
     for j in judged:
         if j.decision.status == "too generic":
             continue
@@ -100,7 +107,8 @@ def _file_match(name: str, index: CodeIndex, judged: list[_Judged], limits: Thre
     best: dict[Status, int] = {"established": 0, "tie": 0, "indicated": 0, "not found": 0, "too generic": 0}
     for j in judged:
         best[j.decision.status] += 1
-    status: Status = next((s for s in ("tie", "indicated", "not found") if best[s]), "too generic")  # type: ignore[misc]
+    levels: tuple[Status, ...] = ("tie", "indicated", "not found")
+    status: Status = next((s for s in levels if best[s]), "too generic")
     nothing = FileMatch(name, "tie" if best["established"] else status, 0.0, "", "", (), {})
     if not weight or not total.any():
         return replace(nothing, status=status)
@@ -124,12 +132,13 @@ def _unit_match(
     unit, d = judged.unit, judged.decision
     sources = _sources(index, d, preferred)
     family = " / ".join(dict.fromkeys(index.files[f][0] for f in d.files))
-    spans = ()
+    spans: tuple[Span, ...] = ()
     if sources and (source_text := texts.get((sources[0].reference, sources[0].version, sources[0].file))) is not None:
         spans = side_by_side(text, unit.name, source_text, sources[0].unit)
     return UnitMatch(
-        unit.name, name, unit.lines, d.status, d.score, d.threshold, sources, unit.kind, d.view, dict(d.scores), family, len(d.files), spans, _why(d, sources, family)
-    )
+        unit.name, name, unit.lines, d.status, d.score, d.threshold, sources, unit.kind, d.view, d.share, dict(d.scores), family, len(d.files), spans,
+        _why(d, sources, family),
+    )  # fmt: skip
 
 
 def _sources(index: CodeIndex, d: Decision, preferred: tuple[str, str]) -> tuple[Source, ...]:
@@ -143,18 +152,24 @@ def _sources(index: CodeIndex, d: Decision, preferred: tuple[str, str]) -> tuple
             if score < best.setdefault(at.file, score) - _SAME_VERSION:
                 continue
             reference, path = index.files[at.file]
-            out.append(((reference, path) != preferred, -score, Source(reference, index.versions[at.version][1], path, at.unit, at.lines, score)))
+            out.append(
+                (
+                    (reference, path) != preferred,
+                    -score,
+                    Source(reference, index.versions[at.version][1], path, at.unit, at.lines, score),
+                )
+            )
     out.sort(key=lambda x: x[:2])
     return tuple(s for _, _, s in out[:_MOST_SOURCES])
 
 
 def _why(d: Decision, sources: tuple[Source, ...], family: str) -> str:
-    share = f"{d.score:.0%} of its weight in the {d.view} view"
+    share = f"{d.share:.0%} of its weight ({d.view})"
     match d.status:
         case "too generic":
             return "too short or too common to say anything"
         case "not found":
-            return f"{share}; independent code reaches that"
+            return f"{share}; independent code reaches that score"
         case "established":
             return f"{share} in {sources[0].file}, which explains {d.explained:.0%} of what the references know of it"
         case "tie":

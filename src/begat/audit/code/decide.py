@@ -1,10 +1,10 @@
 """Scores → what is said of a unit: established, tie, indicated, not found, too generic.
 
-Enters: a `Lookup` and the thresholds (`thresholds.toml`, which says how they were measured).  Leaves: a `Decision` with the sources it may name. No text, no I/O
-beyond that table.
+Enters: a `Lookup` and the thresholds (`thresholds.toml`, which says how they were measured).  Leaves: a `Decision` with the sources it may name. No I/O beyond
+that table.
 
-Reused: in one view the best bundle holds a share of the unit's weight that independent code hardly ever reaches. Named: moreover one file alone fits best, and it
-explains nearly all that the whole index knows of the unit; otherwise the true source may be missing, and nothing is named.
+Reused: in one view the best bundle scores what independent code hardly ever reaches. Named: moreover one file alone fits best, and it explains nearly all that
+the whole index knows of the unit; otherwise the true source may be missing, and nothing is named.
 """
 
 from __future__ import annotations
@@ -16,15 +16,11 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
-import numpy.typing as npt
 
-from begat.audit.code.features import VIEWS
+from begat.audit.code.features import F64, VIEWS
 from begat.audit.code.index import CodeIndex
 from begat.audit.code.match import Lookup
 from begat.audit.code.types import Status
-
-F64 = npt.NDArray[np.float64]
-_SAME = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +28,6 @@ class Thresholds:
     """`thresholds.toml`, read strictly."""
 
     measured: str
-    generic: Mapping[str, float]
     views: Mapping[str, Mapping[str, float]]
     naming: Mapping[str, float]
 
@@ -50,13 +45,13 @@ def read_thresholds(text: str) -> Thresholds:
         ValueError: a key is missing or unknown.
     """
     data = tomllib.loads(text)
-    expected = {"generic": {"tokens", "mass"}, "naming": {"margin", "explained"}, **{v: {"mass", "reused", "indicated"} for v in VIEWS}}
+    expected = {"naming": {"margin", "explained"}, **{v: {"prior", "reused", "indicated"} for v in VIEWS}}
     for name, keys in expected.items():
         if set(data.get(name, {})) != keys:
             raise ValueError(f"thresholds: [{name}] must have the keys {sorted(keys)}, found {sorted(data.get(name, {}))}")
     if unknown := set(data) - set(expected) - {"measured"}:
         raise ValueError(f"thresholds: unknown keys {sorted(unknown)}")
-    return Thresholds(data["measured"], data["generic"], {v: data[v] for v in VIEWS}, data["naming"])
+    return Thresholds(data["measured"], {v: data[v] for v in VIEWS}, data["naming"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ class Decision:
     """What is said of one unit.
 
     Attributes:
-        status, view, score, threshold, scores: as in `UnitMatch`.
+        status, view, score, threshold, share, scores: as in `UnitMatch`.
         files: numbers into `CodeIndex.files` of the files that fit alike, best first.
         bundles: the bundles behind them, best first.
         rank: mean over the views of each bundle's scores. Shape [bundles].
@@ -76,6 +71,7 @@ class Decision:
     view: str
     score: float
     threshold: float
+    share: float
     scores: Mapping[str, float]
     files: tuple[int, ...]
     bundles: tuple[int, ...]
@@ -86,32 +82,40 @@ class Decision:
 
 def decide(index: CodeIndex, found: Lookup, limits: Thresholds) -> Decision:
     """Status of one unit, and the files that fit."""
-    rank = np.mean([found.scores[v] for v in VIEWS], axis=0)
-    best = {v: float(found.scores[v].max(initial=0.0)) for v in VIEWS}
-    voting = [v for v in VIEWS if found.mass[v] >= limits.views[v]["mass"]]
-    generic = found.tokens < limits.generic["tokens"] or found.mass["shape"] < limits.generic["mass"]
+    scores = {v: found.held[v] / (found.weight[v] + limits.views[v]["prior"]) for v in VIEWS}
+    rank = np.mean([scores[v] for v in VIEWS], axis=0)
+    best = {v: float(scores[v].max(initial=0.0)) for v in VIEWS}
+
+    def reaches(view: str, level: str) -> float:
+        return best[view] / limits.views[view][level]
 
     def result(status: Status, view: str, files: list[int], bundles: list[int], explained: float = 0.0) -> Decision:
         threshold = limits.views[view]["indicated" if status == "indicated" else "reused"]
-        return Decision(status, view, best[view], threshold, best, tuple(files), tuple(bundles), rank, explained, found.mass["shape"])
+        share = best[view] * (found.weight[view] + limits.views[view]["prior"]) / max(found.weight[view], 1e-9)
+        return Decision(
+            status, view, best[view], threshold, share, best, tuple(files), tuple(bundles), rank, explained, found.weight["shape"]
+        )
 
-    if generic or not voting:
-        return result("too generic", "shape", [], [])
-    view = max(voting, key=lambda v: best[v] / limits.views[v]["reused"])
-    reused = best[view] >= limits.views[view]["reused"]
+    view = max(VIEWS, key=lambda v: reaches(v, "reused"))
+    if all(found.weight[v] < limits.views[v]["reused"] * (found.weight[v] + limits.views[v]["prior"]) for v in VIEWS):
+        return result("too generic", view, [], [])
+    reused = reaches(view, "reused") >= 1
     if not reused:
-        view = max(voting, key=lambda v: best[v] / limits.views[v]["indicated"])
-        if best[view] < limits.views[view]["indicated"]:
+        view = max(VIEWS, key=lambda v: reaches(v, "indicated"))
+        if reaches(view, "indicated") < 1:
             return result("not found", view, [], [])
-    top = float(rank.max())
-    bundles = [int(b) for b in np.argsort(-rank, kind="stable")[: int((rank >= top * (1 - limits.naming["margin"])).sum())]]
+    bundles = [
+        int(b) for b in np.argsort(-rank, kind="stable")[: int((rank >= rank.max() * (1 - limits.naming["margin"])).sum())]
+    ]
     files = _files(index, bundles)
-    share = found.scores[view][bundles[0]] / max(found.known[view], 1e-9)
+    explained = float(sum(found.held[v][bundles[0]] / (found.weight[v] + limits.views[v]["prior"]) for v in VIEWS)) / max(
+        sum(found.known[v] / (found.weight[v] + limits.views[v]["prior"]) for v in VIEWS), 1e-9
+    )
     if not reused:
-        return result("indicated", view, files, bundles, share)
+        return result("indicated", view, files, bundles, explained)
     if len(files) > 1:
-        return result("tie", view, files, bundles, share)
-    return result("established" if share >= limits.naming["explained"] else "indicated", view, files, bundles, share)
+        return result("tie", view, files, bundles, explained)
+    return result("established" if explained >= limits.naming["explained"] else "indicated", view, files, bundles, explained)
 
 
 def _files(index: CodeIndex, bundles: list[int]) -> list[int]:

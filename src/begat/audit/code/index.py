@@ -1,16 +1,19 @@
 """References → one index of hashed features, over many versions of many packages.
 
-Enters: `CodeReference`s.  Leaves: a `CodeIndex`, which can be written to one `.npz` file and read again; it holds no source text. How a release is looked up in it:
-`begat.audit.code.match`.
+Enters: `CodeReference`s.  Leaves: a `CodeIndex`, which can be written to one `.npz` file and read again; it holds no source text. How a release is looked up
+in it: `begat.audit.code.match`.
 
 A *content* is what a piece (a function, or the statements of a class body) holds, stored once however many versions and models repeat it; a *bundle* is the
-set of contents of one unit; an *occurrence* is one unit of one version of one file. A feature's weight falls with the number of files (paths, versions not counted) that hold it.
+set of contents of one unit; an *occurrence* is one unit of one version of one file. A feature's weight falls with the number of files that hold it (paths,
+versions not counted).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +21,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from begat.audit.code.features import I32, U64, VIEWS, Piece, features
+from begat.audit.code.features import F64, I32, U64, VIEWS, Piece, features
 from begat.audit.code.parse import decode, parse
 from begat.audit.code.types import CodeReference
 from begat.errors import InputError, printable
 from begat.types import Progress
 
 FORMAT = "begat code index 1"
-F64 = npt.NDArray[np.float64]
 _FEWEST_FILES = 50
 
 
@@ -100,17 +102,30 @@ class CodeIndex:
     def save(self, path: Path) -> None:
         """Write everything to one compressed `.npz` file."""
         arrays: dict[str, npt.NDArray[np.generic]] = {"functions": self.functions}
-        for name, r in (("bundle_contents", self.bundle_contents), ("content_bundles", self.content_bundles), ("bundles", self.bundles)):
+        for name, r in (
+            ("bundle_contents", self.bundle_contents),
+            ("content_bundles", self.content_bundles),
+            ("bundles", self.bundles),
+        ):
             arrays |= {f"{name}.offsets": r.offsets, f"{name}.values": r.values}
         for view, v in self.vocabularies.items():
-            arrays |= {f"{view}.hashes": v.hashes, f"{view}.offsets": v.contents.offsets, f"{view}.values": v.contents.values, f"{view}.weight": v.weight.astype(np.float32)}
+            arrays |= {f"{view}.hashes": v.hashes, f"{view}.offsets": v.contents.offsets, f"{view}.values": v.contents.values}
+            arrays[f"{view}.weight"] = v.weight
         names = sorted({o.unit for o in self.occurrences})
         place = {n: i for i, n in enumerate(names)}
         kinds = ["class", "function", "method"]
         arrays["occurrences"] = np.array(
             [(o.file, o.version, place[o.unit], kinds.index(o.kind), *o.lines) for o in self.occurrences], np.int32
         ).reshape(-1, 6)
-        head = {"format": FORMAT, "versions": self.versions, "files": self.files, "units": names, "kinds": kinds, "digest": self.digest, "notes": self.notes}
+        head = {
+            "format": FORMAT,
+            "versions": self.versions,
+            "files": self.files,
+            "units": names,
+            "kinds": kinds,
+            "digest": self.digest,
+            "notes": self.notes,
+        }
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
         with path.open("wb") as f:
             np.savez_compressed(f, **arrays)  # type: ignore[arg-type]
@@ -126,9 +141,12 @@ def load_index(path: Path) -> CodeIndex:
         with np.load(path, allow_pickle=False) as z:
             head = json.loads(z["head"].tobytes())
             if head["format"] != FORMAT:
-                raise InputError("an index of another version", file=path, expected=FORMAT, found=head["format"], fix="build it again")
+                raise InputError(
+                    "an index of another version", file=path, expected=FORMAT, found=head["format"], fix="build it again"
+                )
             table = [
-                Occurrence(int(f), int(v), head["units"][n], head["kinds"][k], (int(a), int(b))) for f, v, n, k, a, b in z["occurrences"]
+                Occurrence(int(f), int(v), head["units"][n], head["kinds"][k], (int(a), int(b)))
+                for f, v, n, k, a, b in z["occurrences"]
             ]
 
             def part(name: str) -> Rows:
@@ -136,11 +154,13 @@ def load_index(path: Path) -> CodeIndex:
 
             return CodeIndex(
                 tuple((a, b) for a, b in head["versions"]), tuple((a, b) for a, b in head["files"]),
-                {v: Vocabulary(z[f"{v}.hashes"], part(v), z[f"{v}.weight"].astype(np.float64)) for v in VIEWS},
+                {v: Vocabulary(z[f"{v}.hashes"], part(v), z[f"{v}.weight"]) for v in VIEWS},
                 part("bundle_contents"), part("content_bundles"), z["functions"], part("bundles"), tuple(table), head["digest"], tuple(head["notes"]),
             )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
-        raise InputError("not an index of code that begat wrote", file=path, found=printable(e, 100), fix="build it again") from None
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+        raise InputError(
+            "not an index of code that begat wrote", file=path, found=printable(e, 100), fix="build it again"
+        ) from None
 
 
 @dataclass(slots=True)
@@ -197,7 +217,11 @@ def build_index(references: Iterable[CodeReference], progress: Progress | None =
         b.versions.append((reference.name, reference.version))
         for path in sorted(reference.files):
             text = reference.files[path]
-            h.update(json.dumps([reference.name, reference.version, path, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()]).encode())
+            h.update(
+                json.dumps(
+                    [reference.name, reference.version, path, hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()]
+                ).encode()
+            )
             if path.endswith(".py"):
                 b.add(reference, path, text)
             if progress is not None:

@@ -1,62 +1,68 @@
 """One unit of a release, looked up in an index: which bundles hold how much of it.
 
-Enters: a unit's features and a `CodeIndex`.  Leaves: scores of all bundles in each view. What scores mean: `begat.audit.code.decide`.
+Enters: a unit's features and a `CodeIndex`.  Leaves: the weight that each bundle holds, in each view. What that means: `begat.audit.code.decide`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from begat.audit.code.features import VIEWS, Piece
+from begat.audit.code.features import F64, VIEWS, Piece, worth
 from begat.audit.code.index import CodeIndex
 
-F64 = npt.NDArray[np.float64]
-_LONGEST_STATEMENT = 64
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A unit's scores.
+    """What an index holds of a unit.
 
     Attributes:
         tokens: of the unit.
-        mass: view → summed weight of the unit's features: what it has to say, in tokens for the k-gram views.
-        known: view → share of that weight that any bundle of its kind holds.
-        scores: view → share in [0, 1] of that weight that each bundle holds. Shape [bundles].
+        weight: view → summed weight of the unit's features; a feature that one file holds, or none, has full weight.
+        known: view → the part of it that any eligible bundle holds.
+        held: view → the part of it that each bundle holds, 0 for those not eligible. Shape [bundles].
     """
 
     tokens: int
-    mass: dict[str, float]
-    known: dict[str, float]
-    scores: dict[str, F64]
+    weight: Mapping[str, float]
+    known: Mapping[str, float]
+    held: Mapping[str, F64]
 
 
-def look_up(index: CodeIndex, pieces: list[Piece], function: bool) -> Lookup:
-    """Scores of every bundle of the same kind (functions and methods are one kind, classes the other)."""
-    scores, mass, known = {}, {}, {}
-    alike = index.functions == function
+def eligible(index: CodeIndex, without: frozenset[int] = frozenset()) -> Mask:
+    """Bundles that some file not in `without` (numbers into `CodeIndex.files`) holds. Shape [bundles]."""
+    if not without:
+        return np.ones(len(index.functions), bool)
+    row = np.repeat(np.arange(len(index.functions)), np.diff(index.bundles.offsets))
+    kept = np.array([index.occurrences[o].file not in without for o in index.bundles.values], bool)
+    return np.bincount(row[kept], minlength=len(index.functions)) > 0
+
+
+def look_up(index: CodeIndex, pieces: Sequence[Piece], function: bool, among: Mask | None = None) -> Lookup:
+    """What every bundle of the same kind holds of a unit; functions and methods are one kind, classes the other."""
+    alike = index.functions == function if among is None else among & (index.functions == function)
+    held, weight, known = {}, {}, {}
     for view in VIEWS:
         vocabulary = index.vocabularies[view]
-        hashes = np.concatenate([p.views[view].hashes for p in pieces])
-        hashes, first = np.unique(hashes, return_index=True)
-        size = np.concatenate([p.views[view].sizes for p in pieces])[first]
-        worth = np.minimum(size, _LONGEST_STATEMENT).astype(np.float64) if view == "statements" else np.ones(len(hashes))
+        hashes, first = np.unique(np.concatenate([p.views[view].hashes for p in pieces]), return_index=True)
+        value = worth(view, np.concatenate([p.views[view].sizes for p in pieces])[first])
         at = np.searchsorted(vocabulary.hashes, hashes)
         there = at < len(vocabulary.hashes)
         there[there] = vocabulary.hashes[at[there]] == hashes[there]
-        worth[there] *= vocabulary.weight[at[there]]
-        total = float(worth.sum())
-        position, content = vocabulary.contents.expand(at[there])
+        value[there] *= vocabulary.weight[at[there]]
+        feature, content = vocabulary.contents.expand(at[there])
         more, bundle = index.content_bundles.expand(content)
-        position = position[more]
-        keep = alike[bundle]
-        pairs = np.unique(position[keep] * np.int64(len(alike) + 1) + bundle[keep])
-        feature, bundle = pairs // (len(alike) + 1), pairs % (len(alike) + 1)
-        each = worth[there]
-        mass[view] = total
-        scores[view] = np.bincount(bundle, each[feature], len(alike)) / max(total, 1e-9)
-        known[view] = float(each[np.unique(feature)].sum()) / max(total, 1e-9)
-    return Lookup(sum(p.tokens for p in pieces), mass, known, scores)
+        feature = feature[more]
+        kept = alike[bundle]
+        pairs = np.unique(feature[kept] * np.int64(len(alike)) + bundle[kept])  # a class may hold a feature in several methods
+        feature, bundle = pairs // max(len(alike), 1), pairs % max(len(alike), 1)
+        each = value[there]
+        weight[view] = float(value.sum())
+        held[view] = np.bincount(bundle, each[feature], len(alike)).astype(np.float64)
+        known[view] = float(each[np.unique(feature)].sum())
+    return Lookup(sum(p.tokens for p in pieces), weight, known, held)

@@ -76,7 +76,9 @@ def parse(text: str) -> Parsed:
     except SyntaxError as e:
         raise ValueError(f"line {e.lineno or 0} does not parse as Python ({printable(e.msg, 100)})") from None
     except (ValueError, MemoryError, RecursionError) as e:
-        raise ValueError(f"does not parse as Python ({printable(e, 100) or type(e).__name__}; nested too deeply, or not text)") from None
+        raise ValueError(
+            f"does not parse as Python ({printable(e, 100) or type(e).__name__}; nested too deeply, or not text)"
+        ) from None
     return _units(tree)
 
 
@@ -101,7 +103,11 @@ def _units(tree: ast.Module) -> Parsed:
         first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
         found.append((name, kind, (first, node.end_lineno or node.lineno)))
         if isinstance(node, ast.ClassDef):
-            body: list[ast.AST] = [n for n in node.body if not isinstance(n, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not is_docstring(n)]
+            body: list[ast.AST] = [
+                n
+                for n in node.body
+                if not isinstance(n, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not is_docstring(n)
+            ]
             number = piece(body)
         else:
             number = piece([node.args, *node.body])
@@ -113,7 +119,9 @@ def _units(tree: ast.Module) -> Parsed:
     return Parsed(tuple(units), stream, tuple(bounds), note)
 
 
-def _definitions(tree: ast.Module) -> Iterator[tuple[str, str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, tuple[str, ...]]]:
+def _definitions(
+    tree: ast.Module,
+) -> Iterator[tuple[str, str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, tuple[str, ...]]]:
     """Name, kind, node and enclosing classes of every unit, in order; a name used again gets a running number."""
     seen: dict[str, int] = {}
     stack: list[tuple[ast.AST, tuple[str, ...]]] = [(n, ()) for n in tree.body[::-1]]

@@ -1,6 +1,7 @@
 """The Python files of a release folder, read without trust.
 
-Enters: a folder (or one file).  Leaves: path inside the folder → bytes, and one line for each file left out. Links that leave the folder, devices and pipes are not opened.
+Enters: a folder (or one file).  Leaves: path inside the folder → bytes, and one line for each file left out. Links that leave the folder, devices and pipes
+are not opened.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ def side_by_side(text: str, unit: str, source_text: str, source_unit: str) -> tu
         if there is None:
             continue
         if runs and here - runs[-1][0] == there - runs[-1][1] and here <= runs[-1][0] + runs[-1][2]:
-            runs[-1] = (runs[-1][0], runs[-1][1], here - runs[-1][0] + K["shape"])
+            runs[-1] = (runs[-1][0], runs[-1][1], here - runs[-1][0] + K)
         else:
-            runs.append((here, there, K["shape"]))
+            runs.append((here, there, K))
     runs.sort(key=lambda r: -r[2])
     lines, source_lines = text.splitlines(), source_text.splitlines()
     out = []

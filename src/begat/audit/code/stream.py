@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
+from typing import Any
 
 _names: dict[str, int] = {}
 _MEMO = 500_000
@@ -37,8 +38,36 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     ast.Assert: ("test",), ast.Constant: (),
 }  # fmt: skip
 _READ_AS: dict[type, type] = {ast.AnnAssign: ast.Assign, ast.AugAssign: ast.Assign, ast.AsyncFunctionDef: ast.FunctionDef}
-_SILENT = {ast.Expr, ast.arguments, ast.arg, ast.keyword, ast.Name, ast.Constant, ast.Pass, ast.Import, ast.ImportFrom, ast.Load, ast.Store, ast.Del}
-_SKIPPED = {"ctx", "type_comment", "type_params", "kind", "annotation", "returns", "decorator_list", "is_async", "conversion", "simple"}
+_SILENT = {
+    ast.Expr,
+    ast.arguments,
+    ast.arg,
+    ast.keyword,
+    ast.Name,
+    ast.Constant,
+    ast.Pass,
+    ast.Import,
+    ast.ImportFrom,
+    ast.Load,
+    ast.Store,
+    ast.Del,
+}
+_COMPOUND = {
+    ast.Call, ast.BinOp, ast.BoolOp, ast.Compare, ast.Subscript, ast.IfExp, ast.UnaryOp, ast.Lambda,
+    ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.SetComp,
+}  # fmt: skip
+_SKIPPED = {
+    "ctx",
+    "type_comment",
+    "type_params",
+    "kind",
+    "annotation",
+    "returns",
+    "decorator_list",
+    "is_async",
+    "conversion",
+    "simple",
+}
 
 
 @dataclass(slots=True)
@@ -52,6 +81,7 @@ class Stream:
         line: where it stands, 1-based.
         statement: running number of its statement; a compound statement's header is a statement of its own.
         statements: statements so far.
+        trees: first token and number of tokens of every compound expression.
     """
 
     code: list[int] = field(default_factory=list)
@@ -60,13 +90,14 @@ class Stream:
     line: list[int] = field(default_factory=list)
     statement: list[int] = field(default_factory=list)
     statements: int = 0
+    trees: list[tuple[int, int]] = field(default_factory=list)
 
 
 @cache
-def _plan(kind: type) -> tuple[int, tuple[str, ...], bool]:
+def _plan(kind: type[ast.AST]) -> tuple[int, tuple[str, ...], bool]:
     """Token of a kind of node (0: none), the fields to read, last first, and whether a statement begins."""
     code = 0 if kind in _SILENT else STRING if kind is ast.JoinedStr else stable(_READ_AS.get(kind, kind).__name__)
-    fields = _FIELDS.get(kind, tuple(f for f in kind._fields if f not in _SKIPPED))  # type: ignore[attr-defined]
+    fields = _FIELDS.get(kind, tuple(f for f in kind._fields if f not in _SKIPPED))
     return code, fields[::-1], issubclass(kind, (ast.stmt, ast.ExceptHandler, ast.match_case))
 
 
@@ -96,11 +127,14 @@ def walk(nodes: Sequence[ast.AST], out: Stream, hidden: frozenset[str], limit: i
     """
     code, name, back, line, statement = out.code, out.name, out.back, out.line, out.statement
     last: dict[str, int] = {}
-    stack: list[object] = list(nodes)[::-1]
+    stack: list[Any] = list(nodes)[::-1]
     at, end = 1, len(code) + limit
     out.statements += 1
     while stack:
         node = stack.pop()
+        if node.__class__ is int:  # an expression that began at this token ends here
+            out.trees.append((node, len(code) - node))
+            continue
         if isinstance(node, str):
             here = len(code)
             if here >= end:
@@ -115,12 +149,14 @@ def walk(nodes: Sequence[ast.AST], out: Stream, hidden: frozenset[str], limit: i
             back.append(0)
         else:
             kind = type(node)
-            token, fields, begins = _plan(kind)
+            token, fields, begins = _plan(kind)  # type: ignore[arg-type]
             at = getattr(node, "lineno", at)
             if begins:
                 if is_docstring(node):
                     continue
                 out.statements += 1
+            elif kind in _COMPOUND:
+                stack.append(len(code))
             if kind is ast.AugAssign:
                 stack += [ast.BinOp(node.target, node.op, node.value), node.target]  # type: ignore[attr-defined]
             else:

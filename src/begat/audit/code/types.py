@@ -44,7 +44,7 @@ class Source:
     Attributes:
         reference, version, file, unit: where it is. One source is listed for each version that fits equally well.
         lines: first and last line of the unit in `file`, 1-based.
-        score: as `UnitMatch.score`, for this source.
+        score: mean of the scores of the three views, for this source.
     """
 
     reference: str
@@ -67,12 +67,14 @@ class UnitMatch:
             "tie": reused, and several files fit alike: `family` may be named, no single file;
             "indicated": more alike than independent code was in calibration, but not enough to name a file: `family` at most;
             "not found": no more alike than independent code; "too generic": too short or too common to say anything.
-        score: share in [0, 1] of the unit's weighted features that the best source holds, in the view `view`.
+        score: in [0, 1): weight of the unit's features that the best source holds, over the weight of all of them plus a prior (so that a short unit
+            cannot score high), in the view `view`.
         threshold: what `score` had to reach in that view for "established" or "tie"; from `thresholds.toml`.
         sources: best first. Empty for "not found" and "too generic". For "tie" and "indicated" they illustrate; they are not named as origin.
         kind: "class", "function" or "method".
-        view: which features decided: "names" (k-grams, identifiers kept), "shape" (k-grams, identifiers anonymised), "statements"
-            (anonymised statements, whatever their order).
+        view: which features decided: "names" (statements and expressions, identifiers kept), "trees" (the same, identifiers anonymised), "shape"
+            (k-grams of tokens, identifiers anonymised).
+        share: of the unit's weight that the best source holds in that view, without the prior.
         scores: view → score of the best source.
         family: reference whose files tie, "" where nothing is claimed.
         group: files of the references that fit alike; 1 for "established".
@@ -89,6 +91,7 @@ class UnitMatch:
     sources: tuple[Source, ...]
     kind: str = "function"
     view: str = "shape"
+    share: float = 0.0
     scores: Mapping[str, float] | None = None
     family: str = ""
     group: int = 0
