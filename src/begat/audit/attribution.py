@@ -71,10 +71,15 @@ def upstreams(report: CodeReport, file: str, references: Mapping[tuple[str, str]
 
 def _ties(report: CodeReport, file: str, references: Mapping[tuple[str, str], Tree]) -> Upstream:
     units = [u for u in report.units if u.file == file and u.status == "tie"]
-    found = {(s.reference, s.version, s.file) for u in units for s in u.sources if _has(references, s.reference, s.version, s.file)}
-    if not found:
+    lines: dict[tuple[str, str, str], int] = {}
+    for unit in units:
+        for key in {(s.reference, s.version, s.file) for s in unit.sources if _has(references, s.reference, s.version, s.file)}:
+            lines[key] = lines.get(key, 0) + unit.lines[1] - unit.lines[0] + 1
+    if not lines:
         return Upstream((), (0, 0))
-    return Upstream(tuple(sorted(found)), (min(u.lines[0] for u in units), max(u.lines[1] for u in units)))
+    most = max(lines.values())  # a helper that many files share adds no candidate where one file explains more
+    found = sorted(key for key, count in lines.items() if count == most)
+    return Upstream(tuple(found), (min(u.lines[0] for u in units), max(u.lines[1] for u in units)))
 
 
 def _has(references: Mapping[tuple[str, str], Tree], reference: str, version: str, file: str) -> bool:
@@ -96,15 +101,19 @@ def _result(
     if not fates:
         return _undetermined(file, one, "the upstream file cannot be read")
     if len(labels) > 1:
-        said = "; ".join(f"{r} {v} {p}: {f.label}" for (r, v, p), (f, _, _) in list(fates.items())[:4])
+        said = "; ".join(f"{_words(key)}: {f.label}" for key, (f, _, _) in list(fates.items())[:4])
         return _undetermined(file, one, f"versions or files that fit equally well disagree ({said}{' …' if len(fates) > 4 else ''})")
     key, (what, upstream, source) = next(iter(fates.items()))
     statements = change_statements(text) - change_statements(source)
     return NoticeResult(
-        file=file, reference=key[0], version=" or ".join(dict.fromkeys(k[1] for k in fates)), upstream_file=key[2], label=what.label,
+        file=file, reference=key[0], version=key[1], upstream_file=key[2], candidates=tuple(map(_words, fates)), label=what.label,
         place=file if what.place == "file" else what.place, why=_why(what, len(fates)), upstream=upstream.elements, missing=what.missing,
         own=what.own, changed=text.split() != source.split(), change_notice=bool(statements), lines=one.lines,
     )  # fmt: skip
+
+
+def _words(key: tuple[str, str, str]) -> str:
+    return f"{key[0]} {key[1]}, {key[2]}" if key[1] else f"{key[0]}, {key[2]}"
 
 
 def _why(what: Fate, candidates: int) -> str:
@@ -124,6 +133,6 @@ def _why(what: Fate, candidates: int) -> str:
 def _undetermined(file: str, one: Upstream, why: str) -> NoticeResult:
     reference, version, path = one.candidates[0]
     return NoticeResult(
-        file=file, reference=reference, version=version if len(one.candidates) == 1 else "", upstream_file=path, label="not-determinable", place="",
+        file=file, reference=reference, version=version, upstream_file=path, candidates=tuple(map(_words, one.candidates)), label="not-determinable", place="",
         why=why, upstream=(), missing=(), own=(), changed=False, change_notice=False, lines=one.lines,
     )  # fmt: skip

@@ -59,7 +59,7 @@ def audit(
     """Audit a release folder against references.
 
     Args:
-        release: the folder.
+        release: the folder, as PATH, ID=PATH or ID@VERSION=PATH; without an ID the folder's name stands for the release's.
         references: folders or archives, each as PATH, ID=PATH or ID@VERSION=PATH; ID is a repository id or package name.
         weights: compare weights where both sides have them.
         nonce: passed to `compare`.
@@ -72,14 +72,15 @@ def audit(
     """
     require_extra()
     start = time.perf_counter()
-    folder = Path(release)
+    named = parse_reference(str(release))
+    folder = named.path
     if not folder.is_dir():
         raise InputError("a release is a folder", file=folder, fix="unpack it, or name the folder that holds it")
     tree = open_tree(folder)
     sides = _sides([parse_reference(str(r)) for r in references], folder)
     texts = licence_texts(tree)
-    declared = read_declared(tree, folder.resolve().name)
-    own = _Side(describe(Named(folder, folder.resolve().name, ""), tree, texts, declared), tree)
+    declared = read_declared(tree, named.id)
+    own = _Side(describe(named, tree, texts, declared), tree)
     measured = _weights(own, sides, weights, nonce, progress)
     code, code_not_run = _code(folder, own, sides, progress)
     tokenizers = tuple(_tokenizers(own, sides))

@@ -152,7 +152,8 @@ class TokenizerResult:
     Attributes:
         level: "established", "indicated", "not-found" or "not-determinable".
         shared: shared tokens of several bytes; in_order: longest increasing subsequence of their ids; agreement: their quotient.
-        chance: what independent orders reach at most, with probability 10^-6 (`chance_agreement`).
+        judged: "tokens" or "merges": whose order the level rests on, "" when neither could be judged; threshold: the agreement asked of it.
+        chance: what independent uniform orders of that many reach at most (p ≤ 10^-6).
         merges_shared, merges_in_order: the same for BPE merges, 0 where one has none.
         containment: share of the reference's tokens that the release has, and the other way round: overlap, shown and never judged.
         kept, added, pruned: tokens in both, only in the release, only in the reference.
@@ -168,6 +169,7 @@ class TokenizerResult:
     shared: int
     in_order: int
     agreement: float
+    judged: str
     threshold: float
     chance: float
     merges_shared: int
@@ -189,7 +191,8 @@ class NoticeResult:
     Attributes:
         label: "kept", "partial", "replaced", "removed", "upstream-had-none" or "not-determinable".
         place: file of the release where the notice was found ("" = nowhere).
-        upstream: lines of the upstream notice; missing: those elements of it that were not found; own: copyright lines of the release's file that
+        candidates: every upstream file that fits equally well, "ID VERSION, FILE"; reference, version and upstream_file name the first.
+        upstream: elements of the upstream notice; missing: those elements of it that were not found; own: copyright lines of the release's file that
             the upstream file does not have.
         changed: the file differs from the upstream file; change_notice: a statement of change was found.
     """
@@ -198,6 +201,7 @@ class NoticeResult:
     reference: str
     version: str
     upstream_file: str
+    candidates: tuple[str, ...]
     label: str
     place: str
     why: str
@@ -261,7 +265,10 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
-    """A reference with everything that ties the release to it: measured parts beside what the card declares."""
+    """A reference with everything that ties the release to it: measured parts beside what the card declares.
+
+    `code_licences`: licences of the matched upstream files, by their own headers; the reference's own where they name none.
+    """
 
     reference: str
     version: str
@@ -270,6 +277,7 @@ class Ancestor:
     declared: bool
     licence: str
     licence_source: str
+    code_licences: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from begat.types import Progress
 from begat.verdict import POLICY
 
 ENDINGS = (".safetensors", ".gguf", ".onnx", ".bin", ".pt", ".pth")
+#: direction of `compare(reference, release)` that says the reference was made from the release
+REVERSED = "B → A"
 #: verdicts that say trained weights were taken over; the others that find dependence leave that open
 _TRAINED = ("identical", "re-encoded", "derived", "partly-derived")
 
@@ -43,7 +45,9 @@ def compare_weights(release: Tree, reference: Tree, name: str, nonce: str, progr
 
 
 def level_of(result: WeightsResult) -> str:
-    """The level of a weights answer."""
+    """The level of a weights answer. "not-found" where the reference was made from the release: then nothing came from it."""
+    if result.direction == REVERSED:
+        return "not-found"
     if result.verdict is None or POLICY.exit_codes[result.verdict] == 3:
         return "not-determinable"
     if result.derived:

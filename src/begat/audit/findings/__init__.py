@@ -68,6 +68,8 @@ def _caveats(facts: Facts, found: tuple[Finding, ...]) -> list[str]:
     if facts.code is not None:
         out.append(f"Code: {facts.code.calibration}")
         out += [f"Code: {note}" for note in facts.code.notes[:3]]
+    if any(f.axis == "reuse" and f.level in ("established", "indicated") for f in found):
+        out.append("What two releases share does not by itself show which came first; duties are listed as they would be if the reference did.")
     if any(t.level == "established" for t in facts.tokenizers):
         out.append("A shared tokenizer is common and allowed by many licences; it is no evidence about weights.")
     if any(f.clause is not None and not f.clause.quoted for f in found):

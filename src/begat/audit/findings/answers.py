@@ -6,6 +6,7 @@ Enters: `Facts`, `Ancestor`s, findings.  Leaves: `Answer`s and words. Nothing is
 from __future__ import annotations
 
 from begat.audit.findings.base import Facts
+from begat.audit.findings.reuse import code_tied
 from begat.audit.types import Ancestor, Answer, Finding
 
 QUESTIONS = ("weights", "code", "tokenizer", "notices", "licences", "disclosure")
@@ -23,13 +24,19 @@ def _part(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, .
     sure = [a.reference for a in ancestors if part in a.established]
     maybe = [a.reference for a in ancestors if part in a.indicated]
     if sure or maybe:
-        pieces = ([f"reused from {_names(sure)} (established)"] if sure else []) + ([f"indicated for {_names(maybe)}"] if maybe else [])
+        pieces = ([f"shared with {_names(sure)} (established)"] if sure else []) + ([f"{_maybe(facts, part)} {_names(maybe)}"] if maybe else [])
         said = f"{_PART[part]} {'; '.join(pieces)}."
         return Answer(part, "established" if sure else "indicated", said)
     looked = [f for f in found if f.id.startswith(f"reuse.{part}") and f.level == "not-found"]
     if looked:
-        return Answer(part, "not-found", f"{_PART[part]} not found to be reused from {_names([f.reference.id for f in looked if f.reference])}.")
+        return Answer(part, "not-found", f"{_PART[part]} not found to be shared with {_names([f.reference.id for f in looked if f.reference])}.")
     return Answer(part, "not-determinable", f"{_PART[part]} not compared: {_why_not(facts, part)}.")
+
+
+def _maybe(facts: Facts, part: str) -> str:
+    """How an indicated part is introduced: a tie between references is reuse whose source is open."""
+    tied = part == "code" and any(code_tied(facts, p.id) for p in facts.references)
+    return "shared, the source being one of" if tied else "indicated for"
 
 
 _PART = {"weights": "Weights:", "code": "Code:", "tokenizer": "Tokenizer:"}
@@ -90,9 +97,12 @@ def _disclosure(found: tuple[Finding, ...]) -> Answer:
 
 def headline(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, ...]) -> str:
     """What a reader takes away: what is reused, and how much there is to decide."""
-    reused = [f"{' and '.join(a.established)} of {a.reference}" for a in ancestors if a.established]
+    reused = [f"{' and '.join(a.established)} with {a.reference}" for a in ancestors if a.established]
+    tied = [a.reference for a in ancestors if code_tied(facts, a.reference)]
+    if tied:
+        reused.append(f"code with {' or '.join(tied[:3])}")
     acts = [f for f in found if f.bearing == "against" and f.level in ("established", "indicated")]
-    start = f"The release reuses {_names(reused)}." if reused else "No reuse was established."
+    start = f"The release shares {_names(reused)}." if reused else "No reuse was established."
     if not acts:
         return f"{start} Nothing was found for a person to act on."
     return f"{start} {len(acts)} {'finding is' if len(acts) == 1 else 'findings are'} for a person to decide."

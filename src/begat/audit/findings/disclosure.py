@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from begat.audit.findings.base import Facts, mentioned, same_model
+from begat.audit.findings.reuse import code_tied
 from begat.audit.types import Ancestor, Evidence, Finding, Span
 
 _SEVERITY = {"weights": "medium", "code": "low", "tokenizer": "low"}
@@ -18,6 +19,8 @@ def findings(facts: Facts, ancestors: tuple[Ancestor, ...]) -> Iterator[Finding]
     for a in ancestors:
         for part in a.established:
             yield _said(facts, a, part)
+        if code_tied(facts, a.reference) and _attributed(facts, a, "code"):
+            yield _said(facts, a, "code")
     for base in facts.declared.base_models:
         given = next((a for a in ancestors if same_model(a.reference, base)), None)
         if given is None:
@@ -40,11 +43,15 @@ def _said(facts: Facts, a: Ancestor, part: str) -> Finding:
     return Finding(
         id=f"disclosure.{part}:{a.reference}", axis="disclosure", level="established", bearing="for" if where else "against" if serious else "fact",
         severity="none" if where else _SEVERITY[part],
-        sentence=f"Reuse of the {part} of {a.reference} is disclosed in {where}." if where
-        else f"Reuse of the {part} of {a.reference} is established and the release does not mention it.",
+        sentence=f"That {part} {_is(part)} shared with {a.reference} is disclosed in {where}." if where
+        else f"That {part} {_is(part)} shared with {a.reference} is established, and the release does not mention it.",
         subject=Span(where or "README.md"), reference=facts.reference(a.reference, a.version),
         evidence=Evidence("declared as base" if a.declared else "mentioned", where or "nowhere"), remedy="" if where else "name it in the model card",
     )  # fmt: skip
+
+
+def _is(part: str) -> str:
+    return "are" if part == "weights" else "is"
 
 
 def _attributed(facts: Facts, a: Ancestor, part: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from begat.audit.findings.base import Facts, clause, levels, same_model, title
+from begat.audit.findings.reuse import code_tied
 from begat.audit.folder import Tree
 from begat.audit.licences.checks import Held, check, limits_dropped
 from begat.audit.licences.table import TABLE, Obligation
@@ -24,9 +25,10 @@ def findings(facts: Facts, ancestors: tuple[Ancestor, ...]) -> Iterator[Finding]
     """First the release's own papers, then duties and conflicts by ancestor, then bases that are only declared."""
     yield from _own_texts(facts)
     yield from _own_consistency(facts)
+    tied: set[tuple[str, str]] = set()
     for ancestor in ancestors:
         if ancestor.established or ancestor.indicated:
-            yield from _duties(facts, ancestor)
+            yield from _duties(facts, ancestor, tied)
             yield from _conflict(facts, ancestor)
     yield from _declared_only(facts, ancestors)
 
@@ -114,26 +116,38 @@ def _plain(id: str, level: str, severity: str, sentence: str, subject: Span, mea
 # --- what the licences of ancestors ask ---
 
 
-def _duties(facts: Facts, ancestor: Ancestor) -> Iterator[Finding]:
-    one = TABLE.licences.get(ancestor.licence)
+def by_licence(ancestor: Ancestor) -> dict[str, tuple[str, ...]]:
+    """Licence → parts of the ancestor that are under it and tied to the release. Code has the licences of the matched files themselves."""
+    out: dict[str, tuple[str, ...]] = {}
+    for part in (*ancestor.established, *ancestor.indicated):
+        for licence in ancestor.code_licences if part == "code" else ((ancestor.licence,) if ancestor.licence else ()):
+            out[licence] = (*out.get(licence, ()), part)
+    return out
+
+
+def _duties(facts: Facts, ancestor: Ancestor, tied: set[tuple[str, str]]) -> Iterator[Finding]:
+    """Every duty on what is shared. `tied`: duties on code of one licence that were already asked for another reference that holds it alike."""
     reference = facts.reference(ancestor.reference, ancestor.version)
-    if one is None:
+    found = by_licence(ancestor)
+    for licence in [x for x in found if x not in TABLE.licences] or ([] if found else [""]):
         yield Finding(
-            id=f"licence.unknown:{ancestor.reference}", axis="licence", level="not-determinable", bearing="fact", severity="low",
-            sentence=f"What the licence of {ancestor.reference} asks is not known here"
-            + (f" ({ancestor.licence})." if ancestor.licence else ": no licence of it was found."), subject=Span("."), reference=reference,
-            evidence=Evidence("licence of the reference", ancestor.licence or "none found"),
+            id=f"licence.unknown:{ancestor.reference}:{licence}", axis="licence", level="not-determinable", bearing="fact", severity="low",
+            sentence=f"What the licence of {ancestor.reference} asks is not known here" + (f" ({licence})." if licence else ": no licence of it was found."),
+            subject=Span("."), reference=reference, evidence=Evidence("licence of the reference", licence or "none found"),
             remedy="give the reference with its LICENSE, or as REPOSITORY@REVISION=PATH",
         )  # fmt: skip
-        return
-    held = Held(facts.tree, facts.declared, facts.texts, one.id, _upstream_notice(facts.tree_of(ancestor.reference, ancestor.version)))
-    for duty in one.obligations:
-        parts = [p for p in duty.parts if levels(ancestor, p)]
-        if not parts:
-            continue
-        finding = _duty(ancestor, one.id, duty, held, reference, parts)
-        if finding is not None:
-            yield finding
+    notice = _upstream_notice(facts.tree_of(ancestor.reference, ancestor.version))
+    for licence, parts in found.items():
+        held = Held(facts.tree, facts.declared, facts.texts, licence, notice)
+        for duty in TABLE.licences[licence].obligations if licence in TABLE.licences else ():
+            bound = [p for p in duty.parts if p in parts]
+            if bound == ["code"] and code_tied(facts, ancestor.reference):
+                if (licence, duty.id) in tied:
+                    continue
+                tied.add((licence, duty.id))
+            finding = _duty(ancestor, licence, duty, held, reference, bound) if bound else None
+            if finding is not None:
+                yield finding
 
 
 def _duty(ancestor: Ancestor, licence: str, duty: Obligation, held: Held, reference: Reference, parts: list[str]) -> Finding | None:
@@ -141,14 +155,14 @@ def _duty(ancestor: Ancestor, licence: str, duty: Obligation, held: Held, refere
     if outcome is None:
         return None
     level = "established" if any(levels(ancestor, p) == "established" for p in parts) else "indicated"
-    because = f"{' and '.join(parts)} of {ancestor.reference} ({level})"
+    because = f"{' and '.join(parts)} shared with {ancestor.reference} ({level})"
     asks = f"{title(licence)}, {duty.clause}"
     if outcome.seen is None:
-        sentence, bearing, level, severity = f"{asks} bears on the reuse of {because}; no folder can show whether it is kept.", "fact", "not-determinable", "none"
+        sentence, bearing, level, severity = f"{asks} bears on {because}; no folder can show whether it is kept.", "fact", "not-determinable", "none"
     elif outcome.seen:
         sentence, bearing, severity = f"{asks}: seen to be done ({outcome.value}).", "for", "none"
     else:
-        sentence, bearing, severity = f"{asks}, on the reuse of {because}: not seen to be done; {outcome.value}.", "against", duty.severity
+        sentence, bearing, severity = f"{asks}, on {because}: not seen to be done; {outcome.value}.", "against", duty.severity
     return Finding(
         id=f"licence.{duty.id}:{licence}:{ancestor.reference}", axis="licence", level=level, bearing=bearing, severity=severity, sentence=sentence,
         subject=outcome.spans[0] if outcome.spans else Span("."), reference=reference,
@@ -166,17 +180,11 @@ def _upstream_notice(tree: Tree) -> tuple[str, ...]:
 
 
 def _conflict(facts: Facts, ancestor: Ancestor) -> Iterator[Finding]:
-    one = TABLE.licences.get(ancestor.licence)
-    if one is None:
-        return
-    parts = [*ancestor.established, *ancestor.indicated]
-    level = "established" if "weights" in ancestor.established else "indicated"
-    yield from _compared(facts, ancestor.reference, one.id, f"{' and '.join(parts)} of {ancestor.reference} ({_levels(ancestor)})", level,
-                         only_tokenizer=parts == ["tokenizer"], reference=facts.reference(ancestor.reference, ancestor.version))  # fmt: skip
-
-
-def _levels(ancestor: Ancestor) -> str:
-    return ", ".join([f"{p} established" for p in ancestor.established] + [f"{p} indicated" for p in ancestor.indicated])
+    for licence, parts in by_licence(ancestor).items():
+        if licence in TABLE.licences:
+            said = ", ".join(f"{p} {levels(ancestor, p)}" for p in parts)
+            yield from _compared(facts, ancestor.reference, licence, f"{ancestor.reference} ({said})", only_tokenizer=parts == ("tokenizer",),
+                                 reference=facts.reference(ancestor.reference, ancestor.version))  # fmt: skip
 
 
 def _declared_only(facts: Facts, ancestors: tuple[Ancestor, ...]) -> Iterator[Finding]:
@@ -187,14 +195,14 @@ def _declared_only(facts: Facts, ancestors: tuple[Ancestor, ...]) -> Iterator[Fi
         model = TABLE.of_model(base, "")
         licence = given.licence if given is not None and given.licence in TABLE.licences else model.licence if model is not None else ""
         if licence:
-            yield from _compared(facts, base, licence, f"{base}, which the card declares as base and nothing here measured", "indicated",
+            yield from _compared(facts, base, licence, f"{base}, which the card declares as base and nothing here measured,",
                                  only_tokenizer=False, reference=None if given is None else facts.reference(given.reference))  # fmt: skip
 
 
 def _compared(
-    facts: Facts, name: str, inbound: str, because: str, level: str, *, only_tokenizer: bool, reference: Reference | None
+    facts: Facts, name: str, inbound: str, because: str, *, only_tokenizer: bool, reference: Reference | None
 ) -> Iterator[Finding]:  # fmt: skip
-    """The licence taken from against the licence given."""
+    """The licence taken from against the licence given. A conflict is never more than indicated: whether there is one is for a person."""
     taken = TABLE.licences[inbound]
     out, where = outbound(facts)
     given = TABLE.licences.get(out)
@@ -202,14 +210,14 @@ def _compared(
         return
     if not out:
         yield Finding(
-            id=f"licence.conflict:{name}", axis="licence", level="not-determinable", bearing="fact", severity="low",
+            id=f"licence.conflict:{inbound}:{name}", axis="licence", level="not-determinable", bearing="fact", severity="low",
             sentence=f"The release states no licence; the {taken.title} of {because} sets limits ({_limits(taken.limits)}).", subject=Span("."),
             reference=reference, evidence=Evidence("licence of the release", "none stated"), remedy="state the licence",
         )  # fmt: skip
         return
     if given is None:
         yield Finding(
-            id=f"licence.conflict:{name}", axis="licence", level="not-determinable", bearing="fact", severity="low",
+            id=f"licence.conflict:{inbound}:{name}", axis="licence", level="not-determinable", bearing="fact", severity="low",
             sentence=f"The release is under {title(out)}, which is not in begat's table; the {taken.title} of {because} sets limits ({_limits(taken.limits)}).",
             subject=Span(where), reference=reference, evidence=Evidence("licence of the release", out),
         )  # fmt: skip
@@ -217,14 +225,14 @@ def _compared(
     dropped = () if given.id == taken.id else limits_dropped(taken.limits, given.limits)
     if not dropped:
         yield Finding(
-            id=f"licence.conflict:{name}", axis="licence", level="not-found", bearing="for", severity="none",
+            id=f"licence.conflict:{inbound}:{name}", axis="licence", level="not-found", bearing="for", severity="none",
             sentence=f"The release's {given.title} drops no limit of the {taken.title} ({because}).", subject=Span(where), reference=reference,
             evidence=Evidence("limits dropped", "none"),
         )  # fmt: skip
         return
     grave = "low" if only_tokenizer else "high" if set(dropped) & _GRAVE else "medium"
     yield Finding(
-        id=f"licence.conflict:{name}", axis="licence", level="indicated" if only_tokenizer else level, bearing="fact" if only_tokenizer else "against", severity=grave,
+        id=f"licence.conflict:{inbound}:{name}", axis="licence", level="indicated", bearing="fact" if only_tokenizer else "against", severity=grave,
         sentence=f"Conflict indicated: the release is under {given.title}, while the {taken.title} of {because} sets limits that it lacks "
         f"({_limits(dropped)}). A person has to decide.", subject=Span(where), reference=reference,
         evidence=Evidence("limits dropped", ", ".join(dropped)), clause=_limit_clause(taken.id, dropped),
@@ -238,7 +246,8 @@ def _limits(limits: tuple[str, ...]) -> str:
 
 def _limit_clause(licence: str, dropped: tuple[str, ...]) -> Clause | None:
     """The clause behind the gravest limit, where the table has one."""
-    ids = {"use-restrictions": ("restrictions",), "user-count": ("users",), "region": ("region",), "no-improving-others": ("others",)}
+    ids = {"use-restrictions": ("restrictions", "use-policy"), "user-count": ("users",), "region": ("region",), "no-improving-others": ("others",),
+           "non-commercial": ("non-commercial",)}  # fmt: skip
     for limit in dropped:
         for duty in TABLE.licences[licence].obligations:
             if duty.id in ids.get(limit, ()):

@@ -17,8 +17,7 @@ _SEVERITY = {"removed": "high", "replaced": "high", "partial": "medium"}
 
 def licence_of(facts: Facts, n: NoticeResult) -> str:
     """Licence of the matched upstream file: what its own header names (licences are per file), else that of the reference."""
-    version = n.version.split(" or ")[0]
-    party, tree = facts.party(n.reference, version), facts.tree_of(n.reference, version)
+    party, tree = facts.party(n.reference, n.version), facts.tree_of(n.reference, n.version)
     text = tree.text(n.upstream_file) if n.upstream_file in tree.sizes else None
     named = [x for x in (read_header(text).licences if text is not None else ()) if x in TABLE.licences]
     return named[0] if len(named) == 1 else party.licence
@@ -54,7 +53,7 @@ def _fate(facts: Facts, n: NoticeResult, licence: str) -> Finding:
 
 
 def _sentence(n: NoticeResult, moved: bool) -> str:
-    upstream = f"{n.reference} {n.version}, {n.upstream_file}".replace(" ,", ",")
+    upstream = " or ".join(n.candidates[:3]) + (f" or {len(n.candidates) - 3} more" if len(n.candidates) > 3 else "")
     if n.label == "not-determinable":
         return f"{n.file}: whether a notice was kept cannot be said; {n.why}."
     if n.label == "upstream-had-none":

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from begat.audit.code.types import UnitMatch
 from begat.audit.findings.base import Facts, declared_as_base
+from begat.audit.findings.notice import licence_of
 from begat.audit.types import Ancestor, Evidence, Finding, Span
-from begat.audit.weights import level_of
+from begat.audit.weights import REVERSED, level_of
 
 _SPANS = 12
 
@@ -24,10 +25,12 @@ def ancestors(facts: Facts) -> tuple[Ancestor, ...]:
             if level in found:
                 found[level].append(part)
         party = facts.party(name, _code_version(facts, name))
+        licences = tuple(dict.fromkeys(x for n in facts.notices if n.reference == name and (x := licence_of(facts, n))))
         out.append(
             Ancestor(
-                name, party.version, tuple(found["established"]), tuple(found["indicated"]), declared_as_base(facts, name), party.licence,
-                party.licence_source,
+                reference=name, version=party.version, established=tuple(found["established"]), indicated=tuple(found["indicated"]),
+                declared=declared_as_base(facts, name), licence=party.licence, licence_source=party.licence_source,
+                code_licences=licences or ((party.licence,) if party.licence else ()),
             )
         )  # fmt: skip
     return tuple(out)
@@ -44,21 +47,36 @@ def tokenizer_level(facts: Facts, name: str) -> str:
 
 
 def code_level(facts: Facts, name: str) -> str:
-    """"established" when at least one unit names a file of the reference, "indicated" for ties that name the reference and weaker likeness."""
+    """"established" when a unit names a file of the reference, or ties only among its files; "indicated" when units tie with other references too, or are
+    weaker likeness."""
     units = units_of(facts, name)
-    if any(u.status in ("established", "tie") for u in units):
+    if any(u.status == "established" or (u.status == "tie" and origins(u) == {name}) for u in units):
         return "established"
     return "indicated" if units else "not-found"
 
 
+def code_tied(facts: Facts, name: str) -> bool:
+    """Is code shared with this reference and alike with another, so that it is reused but its source is open?"""
+    return code_level(facts, name) == "indicated" and any(u.status == "tie" for u in units_of(facts, name))
+
+
+def origins(unit: UnitMatch) -> set[str]:
+    """References among the sources that fit a unit alike."""
+    best = max((s.score for s in unit.sources), default=0.0)
+    return {s.reference for s in unit.sources if s.score >= best - 1e-9}
+
+
 def units_of(facts: Facts, name: str) -> list[UnitMatch]:
-    """Units of the release matched to a reference. A tie counts only where every source is of that reference: then the reference is named, no file."""
+    """Units of the release that are established or tied, a reference being the source or one of them; or indicated for it alone."""
     out = []
     for unit in facts.code.units if facts.code is not None else ():
-        sources = {s.reference for s in unit.sources}
-        if unit.status == "established" and unit.sources and unit.sources[0].reference == name:
-            out.append(unit)
-        elif unit.status in ("tie", "indicated") and (unit.family == name if unit.family else sources == {name}):
+        if unit.status == "established":
+            matched = bool(unit.sources) and unit.sources[0].reference == name
+        elif unit.status == "tie":
+            matched = name in origins(unit)
+        else:
+            matched = unit.status == "indicated" and unit.family == name
+        if matched:
             out.append(unit)
     return out
 
@@ -83,10 +101,13 @@ def findings(facts: Facts) -> Iterator[Finding]:
 
 def _weights(facts: Facts) -> Iterator[Finding]:
     for w in facts.weights:
+        if w.not_run and "weights" not in facts.party(w.reference).has:
+            continue  # nothing there to compare with: said once, in the answer
         level = level_of(w)
         yield Finding(
             id=f"reuse.weights:{w.reference}", axis="reuse", level=level, bearing="fact", severity="none",
-            sentence=w.sentence if w.not_run else f"Weights against {w.reference}: {w.sentence}", subject=Span("."),
+            sentence=w.sentence if w.not_run else f"Weights against {w.reference}: {w.sentence}"
+            + (" The reference was made from the release, not the release from it." if w.direction == REVERSED else ""), subject=Span("."),
             reference=facts.reference(w.reference),
             evidence=Evidence("log10 of the e-value of begat compare", w.log10_e, None, "independent training (docs/statistics.md)")
             if w.log10_e is not None else Evidence("begat compare", w.verdict or "not run"),
@@ -107,9 +128,13 @@ def _code(facts: Facts, name: str) -> Iterator[Finding]:
         yield _code_finding(facts, name, file, source, group)
     if tied:
         best = max(tied, key=lambda u: u.score)
+        others = sorted({o for u in tied for o in origins(u)} - {name})
+        alone = any(origins(u) == {name} for u in tied)
         yield Finding(
-            id=f"reuse.code-family:{name}", axis="reuse", level="established", bearing="fact", severity="none",
-            sentence=f"{len(tied)} {'unit' if len(tied) == 1 else 'units'} of code are reused from {name}, where several files hold them alike; no single file is named.",
+            id=f"reuse.code-tie:{name}", axis="reuse", level="established" if alone else "indicated", bearing="fact", severity="none",
+            sentence=f"{len(tied)} {'unit' if len(tied) == 1 else 'units'} of code are shared with {name}"
+            + (f" and alike with {', '.join(others[:3])}; which of them is the source cannot be said." if others
+               else ", where several files hold them alike; no single file is named."),
             subject=_place(tied), reference=facts.reference(name),
             evidence=Evidence("share of a unit's features in the best source", best.score, best.threshold, "independent code", _spans(tied)),
         )  # fmt: skip
@@ -131,7 +156,7 @@ def _code_finding(facts: Facts, name: str, file: str, source: str, group: list[U
     versions = sorted({s.version for u in group for s in u.sources if (s.reference, s.file) == (name, source)})
     return Finding(
         id=f"reuse.code:{file}:{name}:{source}", axis="reuse", level="established", bearing="fact", severity="none",
-        sentence=f"{len(group)} {'unit' if len(group) == 1 else 'units'} of {file} reuse code of {name}, {source}"
+        sentence=f"{len(group)} {'unit' if len(group) == 1 else 'units'} of {file} are shared with {name}, {source}"
         + (f" (version {' or '.join(v for v in versions if v)})." if any(versions) else "."),
         subject=Span(file, min(u.lines[0] for u in group), max(u.lines[1] for u in group)),
         reference=facts.reference(name, best.sources[0].version),
@@ -149,13 +174,12 @@ def _spans(units: list[UnitMatch]) -> tuple[Span, ...]:
 
 def _tokenizer(facts: Facts) -> Iterator[Finding]:
     for t in facts.tokenizers:
-        by_merge = t.merges_shared and t.merges_in_order / t.merges_shared > t.agreement
-        value = t.merges_in_order / t.merges_shared if by_merge else t.agreement
+        value = t.merges_in_order / t.merges_shared if t.judged == "merges" else t.agreement
         yield Finding(
             id=f"reuse.tokenizer:{t.reference}", axis="reuse", level=t.level, bearing="fact", severity="none", sentence=t.sentence,
             subject=Span(t.file or "."), reference=facts.reference(t.reference),
             evidence=Evidence(
-                f"order agreement of shared {'merges' if by_merge else 'tokens'}", None if t.not_run else value, t.threshold,
-                f"independent uniform order stays below {t.chance:.3f} (p ≤ 10^-6); real tokenizers trained apart reach .04",
+                f"order agreement of shared {t.judged or 'tokens'}", value if t.judged else None, t.threshold if t.judged else None,
+                f"independent uniform order stays below {t.chance:.3f} (p ≤ 10^-6); real tokenizers trained apart reach 1.6 times that",
             ),
         )  # fmt: skip

@@ -6,15 +6,47 @@ pruned or moved, which describe.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from begat.audit.tokenizers.order import ESTABLISHED, INDICATED, LEAST, agreement, arranged, chance_agreement, learnt
+from begat.audit.tokenizers.order import ESTABLISHED, INDICATED, LEAST, agreement, arranged, chance_agreement, learnt, threshold
 from begat.audit.tokenizers.parts import Parts, read_parts
 from begat.audit.types import Segment, TokenizerResult
 from begat.errors import InputError
 from begat.source.tokens import Vocabulary, read_vocabulary
 
 _SEGMENTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Shared tokens or merges, how many stand in one order, and what that is worth."""
+
+    of: str
+    shared: int
+    in_order: int
+
+    @property
+    def agreement(self) -> float:
+        """Share in one order."""
+        return self.in_order / self.shared
+
+    @property
+    def chance(self) -> float:
+        """What independent uniform orders reach at most (p ≤ 10^-6)."""
+        return chance_agreement(self.shared)
+
+    @property
+    def needed(self) -> float:
+        """The agreement asked for."""
+        return threshold(ESTABLISHED, self.chance)
+
+    @property
+    def level(self) -> str:
+        """"established", "indicated" or "not-found"."""
+        if self.agreement >= self.needed:
+            return "established"
+        return "indicated" if self.agreement >= threshold(INDICATED, self.chance) else "not-found"
 
 
 def compare_tokenizers(release: Path, reference: Path, name: str) -> TokenizerResult | None:
@@ -34,23 +66,23 @@ def judge(ours: Vocabulary, theirs: Vocabulary, our_parts: Parts, their_parts: P
     shared, in_order = agreement(a, b)
     sorted_alike = arranged(a, b)
     merges_shared, merges_in_order = agreement(our_parts.merges, their_parts.merges)
-    by_token = in_order / shared if shared >= LEAST and not sorted_alike else 0.0
-    by_merge = merges_in_order / merges_shared if merges_shared >= LEAST else 0.0
-    best = max(by_token, by_merge)
-    enough = max(0 if sorted_alike else shared, merges_shared) >= LEAST
-    level = "not-determinable" if not enough else "established" if best >= ESTABLISHED else "indicated" if best >= INDICATED else "not-found"
+    found = [] if sorted_alike else [Order("tokens", shared, in_order)]
+    found = [o for o in (*found, Order("merges", merges_shared, merges_in_order)) if o.shared >= LEAST]
+    best = max(found, key=lambda o: o.agreement / o.needed, default=None)
+    level = "not-determinable" if best is None else best.level
     kept = len(ours.tokens.keys() & theirs.tokens.keys())
     segments, added_at = _places(ours, theirs)
     return TokenizerResult(
         reference=name,
         file=ours.path.name,
         level=level,
-        sentence=_sentence(level, name, by_token, by_merge, shared, sorted_alike),
+        sentence=_sentence(level, name, best, shared, sorted_alike),
         shared=shared,
         in_order=in_order,
         agreement=in_order / shared if shared else 0.0,
-        threshold=ESTABLISHED,
-        chance=chance_agreement(shared),
+        judged="" if best is None else best.of,
+        threshold=threshold(ESTABLISHED, chance_agreement(shared)) if best is None else best.needed,
+        chance=chance_agreement(shared) if best is None else best.chance,
         merges_shared=merges_shared,
         merges_in_order=merges_in_order,
         containment=(kept / len(theirs.tokens), kept / len(ours.tokens)),
@@ -63,15 +95,12 @@ def judge(ours: Vocabulary, theirs: Vocabulary, our_parts: Parts, their_parts: P
     )
 
 
-def _sentence(level: str, name: str, by_token: float, by_merge: float, shared: int, sorted_alike: str) -> str:
-    if level == "not-determinable" and sorted_alike:
+def _sentence(level: str, name: str, best: Order | None, shared: int, sorted_alike: str) -> str:
+    if best is None and sorted_alike:
         return f"Nothing can be said of {name}: both list their tokens {sorted_alike}, and would do so without knowing each other."
-    if level == "not-determinable":
+    if best is None:
         return f"Too few tokens are shared with {name} to compare their order ({shared:,}; {LEAST} are needed)."
-    if by_merge > by_token:
-        numbers = f"{by_merge:.1%} of the shared merges stand in one order"
-    else:
-        numbers = f"{by_token:.1%} of {shared:,} shared tokens stand in one order"
+    numbers = f"{best.agreement:.1%} of {best.shared:,} shared {best.of} stand in one order"
     if level == "established":
         return f"The tokenizer was made from that of {name}, or both from a third: {numbers}. Sharing a tokenizer is common and says nothing about weights."
     if level == "indicated":
@@ -124,6 +153,6 @@ def _parts(ours: Parts, theirs: Parts) -> tuple[tuple[str, str], ...]:
 def _not_run(name: str, why: str) -> TokenizerResult:
     return TokenizerResult(
         reference=name, file="", level="not-determinable", sentence=f"The tokenizers were not compared: {why}", shared=0, in_order=0,
-        agreement=0.0, threshold=ESTABLISHED, chance=1.0, merges_shared=0, merges_in_order=0, containment=(0.0, 0.0), kept=0, added=0,
+        agreement=0.0, judged="", threshold=ESTABLISHED[0], chance=1.0, merges_shared=0, merges_in_order=0, containment=(0.0, 0.0), kept=0, added=0,
         pruned=0, segments=(), added_at=(), parts=(), not_run=why,
     )  # fmt: skip
