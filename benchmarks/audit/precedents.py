@@ -3,11 +3,14 @@
     python benchmarks/audit/precedents.py FOLDER [--out benchmarks/audit/results/precedents.md]
 
 - **kept-notice** (Pangu Pro MoE, July 2025): code reused under its licence with the notice kept, weights trained apart, own tokenizer.
-- **renamed-tensors** (Yi-34B, November 2023): a common architecture with tensors renamed; once with weights trained apart, once with weights that are another's.
-- **renamed-everything** (Llama3-V, June 2024): weights of another model with noise, its code with every name changed and the notice gone, its tokenizer with tokens
+- **renamed-tensors** (Yi-34B, November 2023): a common architecture with tensors renamed; once with weights trained apart, once with
+  weights that are another's.
+- **renamed-everything** (Llama3-V, June 2024): weights of another model with noise, its code with every name changed and the notice gone,
+  its tokenizer with tokens
   added, released under other terms without a word.
 
-Nothing here is anybody's model: the weights are begat's demonstration family, the code was written for begat's tests, the tokenizers are trained here on files of the
+Nothing here is anybody's model: the weights are begat's demonstration family, the code was written for begat's tests, the tokenizers are
+trained here on files of the
 Python standard library.
 """
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import itertools
 import json
 import random
 import shutil
@@ -46,7 +50,9 @@ NAME = "example/Ruda-14B"
 def train_bpe(seed: int, merges: int = 900) -> dict[str, object]:
     """A byte-level BPE `tokenizer.json` trained on one half of the standard library's modules, the other half for another parity of `seed`."""
     files = sorted(f for f in Path(json.__file__).parents[1].glob("*.py") if f.stat().st_size < 60_000)
-    words = collections.Counter(w for f in files[seed % 2 :: 2] for w in f.read_text("utf-8", "replace").split() if w.isascii() and w.isalpha())
+    words = collections.Counter(
+        w for f in files[seed % 2 :: 2] for w in f.read_text("utf-8", "replace").split() if w.isascii() and w.isalpha()
+    )
     letters = byte_letters()
     vocab = {letter: i for i, letter in enumerate(sorted(letters))}
     pieces = {("Ġ", *w): n for w, n in words.most_common(2500)}
@@ -54,7 +60,7 @@ def train_bpe(seed: int, merges: int = 900) -> dict[str, object]:
     while len(learnt) < merges:
         pairs: collections.Counter[tuple[str, str]] = collections.Counter()
         for word, count in pieces.items():
-            for pair in zip(word, word[1:], strict=False):
+            for pair in itertools.pairwise(word):
                 pairs[pair] += count
         if not pairs:
             break
@@ -126,7 +132,11 @@ def kept_notice(folder: Path) -> Path:
 
     weights("stranger", folder)
     code = next(text for path, text in PACKAGE.items() if "ruda" in path)
-    (folder / "modeling_panther.py").write_text(HEADER + "# Modified by the Panther team: router noise off by default.\n" + code.replace("noise=0.1", "noise=0.0").replace("Ruda", "Panther"))
+    (folder / "modeling_panther.py").write_text(
+        HEADER
+        + "# Modified by the Panther team: router noise off by default.\n"
+        + code.replace("noise=0.1", "noise=0.0").replace("Ruda", "Panther")
+    )
     (folder / "tokenizer.json").write_text(json.dumps(train_bpe(2)))
     shutil.copyfile(TEXTS / "apache-2.0.txt", folder / "LICENSE")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Panther\nTrained from scratch.\n")
@@ -148,7 +158,9 @@ def renamed_everything(folder: Path) -> Path:
 
     weights("fine-tune", folder, {"input_layernorm": "ln1", "post_attention_layernorm": "ln2"})
     code = next(text for path, text in PACKAGE.items() if "ruda" in path)
-    (folder / "modeling_vision.py").write_text("# Copyright 2024 The Vision authors.\n" + launder(code, "rename+reorder", random.Random(5)).text + "\n")
+    (folder / "modeling_vision.py").write_text(
+        "# Copyright 2024 The Vision authors.\n" + launder(code, "rename+reorder", random.Random(5)).text + "\n"
+    )
     tokenizer = train_bpe(1)
     size = len(tokenizer["model"]["vocab"])  # type: ignore[index]
     tokenizer["added_tokens"] = [{"id": size + i, "content": f"<|slice_{i}|>", "special": True} for i in range(20)]
@@ -161,9 +173,21 @@ def renamed_everything(folder: Path) -> Path:
 #: case → (what it re-enacts, release, its name)
 CASES = {
     "kept-notice": ("code reused, notice kept (Pangu Pro MoE)", lambda f: kept_notice(f), "Panther"),
-    "renamed-tensors, own weights": ("tensors renamed, weights trained apart (Yi-34B)", lambda f: renamed_tensors(f, "stranger"), "Yes-34B"),
-    "renamed-tensors, others' weights": ("tensors renamed, weights another's", lambda f: renamed_tensors(f, "fine-tune"), "Yes-34B"),
-    "renamed-everything": ("weights, code and tokenizer another's, all renamed (Llama3-V)", lambda f: renamed_everything(f), "Vision"),
+    "renamed-tensors, own weights": (
+        "tensors renamed, weights trained apart (Yi-34B)",
+        lambda f: renamed_tensors(f, "stranger"),
+        "Yes-34B",
+    ),
+    "renamed-tensors, others' weights": (
+        "tensors renamed, weights another's",
+        lambda f: renamed_tensors(f, "fine-tune"),
+        "Yes-34B",
+    ),
+    "renamed-everything": (
+        "weights, code and tokenizer another's, all renamed (Llama3-V)",
+        lambda f: renamed_everything(f),
+        "Vision",
+    ),
 }
 
 
@@ -183,7 +207,11 @@ def main() -> None:
     out = ["# Three precedents, re-enacted", "", "Printed by `python benchmarks/audit/precedents.py FOLDER`."]
     for case, (words, *_) in CASES.items():
         result = enact(case, args.folder)
-        text = render_audit(dataclasses.replace(result, seconds=0.0), width=110).replace(str(args.folder.resolve()), "…").replace(str(args.folder), "…")
+        text = (
+            render_audit(dataclasses.replace(result, seconds=0.0), width=110)
+            .replace(str(args.folder.resolve()), "…")
+            .replace(str(args.folder), "…")
+        )
         print(f"=== {case}: {words}\n{text}")
         out += ["", f"## {case}: {words}", "", "```text", text.rstrip(), "```"]
     if args.out:

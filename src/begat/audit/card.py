@@ -89,7 +89,7 @@ def _parse(text: str) -> dict[str, Any]:
                 raise InputError("front matter uses YAML anchors or aliases, which are not followed")
             if count > _MAX_EVENTS:
                 raise InputError("front matter is too long")
-        value = yaml.load(text, Loader=yaml.SafeLoader)  # noqa: S506  (SafeLoader builds plain values only)
+        value = yaml.load(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError) as err:
         raise InputError(f"front matter is not YAML ({type(err).__name__})") from None
     return {k: v for k, v in value.items() if k in KEYS} if isinstance(value, dict) else {}

@@ -29,7 +29,18 @@ ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz")
 #: endings of files that hold text an audit reads
 TEXT_ENDINGS = (".py", ".md", ".txt", ".json", ".jinja", ".toml", ".cfg", ".yaml", ".yml", ".rst", ".html")
 #: files without such an ending whose names say that they are read
-_TEXT_NAMES = ("license", "licence", "notice", "copying", "copyright", "authors", "use_policy", "metadata", "readme", "open source software notice")
+_TEXT_NAMES = (
+    "license",
+    "licence",
+    "notice",
+    "copying",
+    "copyright",
+    "authors",
+    "use_policy",
+    "metadata",
+    "readme",
+    "open source software notice",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,12 @@ class Tree:
     def bytes(self, name: str, limit: int) -> bytes:
         """At most `limit` bytes of the file. Raises InputError when there are more, OSError when it cannot be read."""
         if self.sizes[name] > limit:
-            raise InputError("file is too large to be read", file=f"{self.path}/{name}", expected=f"at most {limit} bytes", found=self.sizes[name])
+            raise InputError(
+                "file is too large to be read",
+                file=f"{self.path}/{name}",
+                expected=f"at most {limit} bytes",
+                found=self.sizes[name],
+            )
         return self._open(name, limit)
 
     def texts(self) -> Iterator[str]:
@@ -244,7 +260,9 @@ def _tar(path: Path) -> Tree:
 
     def read(name: str, limit: int) -> bytes:
         if name not in kept:
-            raise InputError("file is too large to be read", file=f"{path}/{name}", expected=f"at most {MAX_TEXT} bytes", found=sizes[name])
+            raise InputError(
+                "file is too large to be read", file=f"{path}/{name}", expected=f"at most {MAX_TEXT} bytes", found=sizes[name]
+            )
         return kept[name][:limit]
 
     return Tree(path, None, sizes, tuple(skipped), read)
@@ -252,9 +270,17 @@ def _tar(path: Path) -> Tree:
 
 def _bound(path: Path, files: int, total: int) -> None:
     if files > MAX_FILES:
-        raise InputError("archive holds too many files", file=path, expected=f"at most {MAX_FILES}", found=files, fix="do not trust this file")
+        raise InputError(
+            "archive holds too many files", file=path, expected=f"at most {MAX_FILES}", found=files, fix="do not trust this file"
+        )
     if total > MAX_UNPACKED:
-        raise InputError("archive unpacks to too much", file=path, expected=f"at most {MAX_UNPACKED} bytes", found="more", fix="do not trust this file")
+        raise InputError(
+            "archive unpacks to too much",
+            file=path,
+            expected=f"at most {MAX_UNPACKED} bytes",
+            found="more",
+            fix="do not trust this file",
+        )
 
 
 def _damaged(path: Path, err: Exception) -> InputError:

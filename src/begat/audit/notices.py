@@ -24,20 +24,43 @@ from dataclasses import dataclass
 
 _MAX_HEADER = 20_000
 _STATEMENT = re.compile(
-    r"(?:copyright\s*(?:\(c\)|©|&copy;)?|(?:\(c\)|©)\s*(?:copyright)?)\s*[:,]?\s*(?P<rest>(?=[^\n]*[^\W_])[^\n]{1,300})", re.IGNORECASE
+    r"(?:copyright\s*(?:\(c\)|©|&copy;)?|(?:\(c\)|©)\s*(?:copyright)?)\s*[:,]?\s*(?P<rest>(?=[^\n]*[^\W_])[^\n]{1,300})",
+    re.IGNORECASE,
 )
 _YEARS = re.compile(r"(?:(?:19|20)\d\d)(?:\s*[-–—]\s*(?:(?:19|20)\d\d|present|today|now|\d\d)?)?", re.IGNORECASE)
 _NOT_HOLDERS = re.compile(r"all rights reserved|\(c\)|©|licensed under.*|this file.*|and/or its affiliates", re.IGNORECASE)
 #: words after "copyright" that show that a sentence, not a statement, is being read
-_PROSE = re.compile(r"(?:holders?|owners?|notices?|laws?|licen[cs]es?|and|or|interests?|statements?|infringement|in|is|protection|of the)\b", re.IGNORECASE)
+_PROSE = re.compile(
+    r"(?:holders?|owners?|notices?|laws?|licen[cs]es?|and|or|interests?|statements?|infringement|in|is|protection|of the)\b",
+    re.IGNORECASE,
+)
 _SPLIT = re.compile(r"\s*(?:,|;|/|&|\band\b|\bet al\b)\s*", re.IGNORECASE)
-_FILLERS = {"inc", "llc", "ltd", "co", "corp", "corporation", "gmbh", "limited", "company", "the", "team", "group", "authors", "its", "contributors", "by"}
+_FILLERS = {
+    "inc",
+    "llc",
+    "ltd",
+    "co",
+    "corp",
+    "corporation",
+    "gmbh",
+    "limited",
+    "company",
+    "the",
+    "team",
+    "group",
+    "authors",
+    "its",
+    "contributors",
+    "by",
+}
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*([A-Za-z0-9.+\-() ]{2,120})")
 #: phrases by which headers name a licence
 _LICENCES = (
     ("apache-2.0", re.compile(r"licensed\s+under\s+the\s+apache\s+license,?\s+version\s+2\.0|apache\.org/licenses/license-2\.0", re.IGNORECASE)),
     ("mit", re.compile(r"permission\s+is\s+hereby\s+granted,\s+free\s+of\s+charge|licensed\s+under\s+the\s+mit\b|\bmit\s+license\b", re.IGNORECASE)),
-    ("BSD", re.compile(r"redistribution\s+and\s+use\s+in\s+source\s+and\s+binary\s+forms|bsd-style\s+license|\bbsd(?:[- ]\d-clause)?\s+licen[cs]e", re.IGNORECASE)),
+    ("BSD", re.compile(
+        r"redistribution\s+and\s+use\s+in\s+source\s+and\s+binary\s+forms|bsd-style\s+license|\bbsd(?:[- ]\d-clause)?\s+licen[cs]e", re.IGNORECASE
+    )),
     ("GPL", re.compile(r"gnu\s+(?:lesser\s+|affero\s+)?general\s+public\s+license", re.IGNORECASE)),
     ("llama", re.compile(r"llama\s+[\d.]*\s*community\s+license", re.IGNORECASE)),
     ("cc-by-nc-4.0", re.compile(r"creativecommons\.org/licenses/by-nc/4\.0|\bcc[- ]by[- ]nc[- ]4\.0\b", re.IGNORECASE)),
@@ -223,10 +246,14 @@ def _compare(upstream: Header, own: Header) -> tuple[set[_Element], set[_Element
     missing: set[_Element] = set()
     left: set[_Element] = set()
     for one in upstream.copyrights:
-        alike = [c for c in own.copyrights if c.holders & one.holders or (c.years & one.years and not (c.holders and one.holders))]
+        alike = [
+            c for c in own.copyrights if c.holders & one.holders or (c.years & one.years and not (c.holders and one.holders))
+        ]
         holders = {h for c in alike for h in c.holders}
         years = {y for c in alike for y in c.years}
-        for element, there in [(("holder", h), h in holders) for h in one.holders] + [(("year", str(y)), y in years) for y in one.years]:
+        for element, there in [(("holder", h), h in holders) for h in one.holders] + [
+            (("year", str(y)), y in years) for y in one.years
+        ]:
             (left if there else missing).add(element)
     for licence in upstream.licences:
         (left if licence in own.licences else missing).add(("licence", licence))

@@ -107,7 +107,9 @@ def _metadata(text: str) -> str:
         found = re.search(rf"^{key}:[ \t]*(.{{1,200}})$", head, re.MULTILINE)
         if found:
             value = found[1].strip()
-            ids = ids_of(value) or ids_of({"Apache": "Apache-2.0", "Apache 2.0 License": "Apache-2.0", "Apache 2.0": "Apache-2.0"}.get(value, ""))
+            ids = ids_of(value) or ids_of(
+                {"Apache": "Apache-2.0", "Apache 2.0 License": "Apache-2.0", "Apache 2.0": "Apache-2.0"}.get(value, "")
+            )
             if len(ids) == 1:
                 return ids[0]
     return ""

@@ -1,6 +1,7 @@
 """`audit`: a release folder held against references; four questions, kept apart.
 
-Enters: a folder, references.  Leaves: an `Audit`. The order of work: read both sides, weights (`begat.pipeline.compare`), code (`begat.audit.code`), tokenizers,
+Enters: a folder, references.  Leaves: an `Audit`. The order of work: read both sides, weights (`begat.pipeline.compare`), code
+(`begat.audit.code`), tokenizers,
 notices against the matched upstream versions, licence texts and card, then findings. Reuse is measured first; what licences ask follows from it.
 """
 
@@ -113,7 +114,9 @@ def _sides(named: Sequence[Named], release: Path) -> list[_Side]:
         texts = licence_texts(tree)
         party = describe(one, tree, texts, read_declared(tree, one.id))
         if any((s.party.id, s.party.version) == (party.id, party.version) for s in out):
-            raise InputError("two references have one name and version", file=one.path, found=party.id, fix="name them ID@VERSION=PATH")
+            raise InputError(
+                "two references have one name and version", file=one.path, found=party.id, fix="name them ID@VERSION=PATH"
+            )
         out.append(_Side(party, tree))
     return out
 
@@ -129,7 +132,11 @@ def licence_texts(tree: Tree) -> tuple[LicenceText, ...]:
     out: list[LicenceText] = []
     for name in tree.texts():
         last = name.rsplit("/", 1)[-1].casefold()
-        if last.startswith(("license", "licence", "copying")) and not last.endswith((".py", ".json")) and (text := tree.text(name)):
+        if (
+            last.startswith(("license", "licence", "copying"))
+            and not last.endswith((".py", ".json"))
+            and (text := tree.text(name))
+        ):
             out += identify(name, text)
         if len(out) >= 100:
             break
@@ -144,7 +151,9 @@ def _headers(tree: Tree) -> Iterator[tuple[str, str]]:
                 yield name, licence
 
 
-def _weights(own: _Side, sides: Sequence[_Side], wanted: bool, nonce: str, progress: Progress | None) -> tuple[WeightsResult, ...]:
+def _weights(
+    own: _Side, sides: Sequence[_Side], wanted: bool, nonce: str, progress: Progress | None
+) -> tuple[WeightsResult, ...]:
     if not wanted:
         return tuple(not_run(s.party.id, "switched off") for s in sides)
     return tuple(compare_weights(own.tree, s.tree, s.party.id, nonce, progress) for s in sides)
@@ -156,7 +165,9 @@ def _code(folder: Path, own: _Side, sides: Sequence[_Side], progress: Progress |
     if "code" not in own.party.has:
         return None, "the release holds no Python code"
     references = [
-        CodeReference(s.party.id, s.party.version, {n: t for n in s.tree.texts() if n.endswith(".py") and (t := s.tree.text(n)) is not None})
+        CodeReference(
+            s.party.id, s.party.version, {n: t for n in s.tree.texts() if n.endswith(".py") and (t := s.tree.text(n)) is not None}
+        )
         for s in sides
         if "code" in s.party.has
     ]
@@ -181,12 +192,18 @@ def _tokenizer_folder(tree: Tree) -> Iterator[Path | None]:
     if tree.root is not None:
         yield Path(tree.path)
         return
-    wanted = {n.rsplit("/", 1)[-1]: n for n in reversed(sorted(tree.sizes)) if n.rsplit("/", 1)[-1] in _TOKENIZER_FILES or n.endswith(".tiktoken")}
+    wanted = {
+        n.rsplit("/", 1)[-1]: n
+        for n in sorted(tree.sizes, reverse=True)
+        if n.rsplit("/", 1)[-1] in _TOKENIZER_FILES or n.endswith(".tiktoken")
+    }
     if not wanted:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="begat-audit-") as folder:
         for last, name in wanted.items():
             with contextlib.suppress(InputError, OSError):
-                (Path(folder) / (last if last in _TOKENIZER_FILES else "ranks.tiktoken")).write_bytes(tree.bytes(name, _MAX_TOKENIZER))
+                (Path(folder) / (last if last in _TOKENIZER_FILES else "ranks.tiktoken")).write_bytes(
+                    tree.bytes(name, _MAX_TOKENIZER)
+                )
         yield Path(folder)

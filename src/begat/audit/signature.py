@@ -19,7 +19,9 @@ def verify(release: Tree, key: Path | None) -> Signature:
     if not found:
         return Signature("none", "the release carries no signature file")
     if find_spec("model_signing") is None:
-        return Signature("not-run", f"{found[0]} is there, but the package model-signing is not installed (pip install model-signing)")
+        return Signature(
+            "not-run", f"{found[0]} is there, but the package model-signing is not installed (pip install model-signing)"
+        )
     if key is None:
         return Signature("not-run", f"{found[0]} is there, but no public key was given (--signature-key FILE)")
     name = "model.sig" if "model.sig" in found else found[0]

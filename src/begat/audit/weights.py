@@ -32,7 +32,9 @@ def compare_weights(release: Tree, reference: Tree, name: str, nonce: str, progr
     if not has_weights(release):
         return not_run(name, "the release holds no weights")
     if not has_weights(reference) or reference.root is None:
-        return not_run(name, "the reference holds no weights" if reference.root is not None else "weights inside an archive are not compared")
+        return not_run(
+            name, "the reference holds no weights" if reference.root is not None else "weights inside an archive are not compared"
+        )
     try:
         verdict = compare(Path(reference.path), Path(release.path), nonce=nonce, progress=progress)
     except InputError as err:

@@ -36,8 +36,14 @@ class _Many(click.Command):
 
 @click.command(cls=_Many, epilog=_EPILOG)
 @click.argument("release", type=click.Path(path_type=Path))
-@click.option("--references", multiple=True, metavar="REF…", help="Folders or archives (.whl, .zip, .tar.gz) to compare with: PATH, ID=PATH or ID@VERSION=PATH, several after one another.")  # fmt: skip
-@click.option("--weights/--no-weights", default=True, show_default=True, help="Compare weights where both sides have them (as begat compare does).")
+@click.option("--references", multiple=True, metavar="REF…",
+              help="Folders or archives (.whl, .zip, .tar.gz) to compare with, several after one another: PATH, ID=PATH or ID@VERSION=PATH.")  # fmt: skip
+@click.option(
+    "--weights/--no-weights",
+    default=True,
+    show_default=True,
+    help="Compare weights where both sides have them (as begat compare does).",
+)
 @click.option("--nonce", default="", help="Your own word, mixed into the public seed of the weights comparison.")
 @click.option("--signature-key", type=_FILE, help="Public key to verify a model-signing signature of the release with.")
 @click.option("--fail-on", type=click.Choice(["indicated", "established", "never"]), default="indicated", show_default=True,

@@ -16,6 +16,12 @@ from begat.report.html import environment
 _LISTED = 200
 _SIDES = 12  # units shown side by side
 _LINES = 40  # lines of a unit that are shown
+#: section → title and what stands under it
+_GROUPS = (
+    ("decide", "To decide", "Findings against the release. Each is evidence; a person decides."),
+    ("done", "Seen to be done", "Duties that the release is seen to keep. A kept notice is a sign of compliance, not of guilt."),
+    ("facts", "Facts", "What is shared is by itself no breach, and what was not found is said too."),
+)
 _TONES = {"established": "shared", "indicated": "part", "not-determinable": "open", "not-found": "apart"}
 
 
@@ -28,11 +34,8 @@ def render_audit_html(audit: Audit) -> str:
         v=a,
         label=a.release.id,
         answers=[(QUESTIONS[x.question], x.sentence.split(": ", 1)[-1], LEVELS[x.level], _TONES[x.level]) for x in a.answers],
-        groups=[
-            ("decide", "To decide", "Findings against the release. Each is evidence; a person decides.", [_finding(f) for f in a.to_decide()[:_LISTED]]),
-            ("done", "Seen to be done", "Duties that the release is seen to keep. A kept notice is a sign of compliance, not of guilt.", [_finding(f) for f in done[:_LISTED]]),
-            ("facts", "Facts", "Reuse by itself is no breach, and what was not found is said too.", [_finding(f) for f in facts[:_LISTED]]),
-        ],
+        groups=[(name, title, aside, [_finding(f) for f in found[:_LISTED]])
+                for (name, title, aside), found in zip(_GROUPS, (a.to_decide(), done, facts), strict=True)],
         decide=len(a.to_decide()),
         sides=_sides(a),
         declared=declared_lines(a),
@@ -51,7 +54,9 @@ def _finding(f: Finding) -> dict[str, Any]:
 
 def _sides(a: Audit) -> list[dict[str, Any]]:
     """Matched code beside its source, best first."""
-    units = [u for u in (a.code.units if a.code is not None else ()) if u.spans and u.sources and u.status in ("established", "tie")]
+    units = [
+        u for u in (a.code.units if a.code is not None else ()) if u.spans and u.sources and u.status in ("established", "tie")
+    ]
     units.sort(key=lambda u: (u.status != "established", -u.score))
     return [_side(u) for u in units[:_SIDES]]
 

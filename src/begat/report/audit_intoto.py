@@ -1,6 +1,7 @@
 """An in-toto statement over an audit's evidence.
 
-Enters: an `Audit`.  Leaves: JSON text: an in-toto Statement v1 whose subjects are the evidence file (what `begat audit --json` prints, byte for byte) and the release.
+Enters: an `Audit`.  Leaves: JSON text: an in-toto Statement v1 whose subjects are the evidence file (what `begat audit --json` prints,
+byte for byte) and the release.
 It is unsigned; whoever vouches for it wraps it in an envelope. Format: in-toto/attestation, spec/v1/statement.md.
 """
 

@@ -16,7 +16,12 @@ from begat.audit.types import Audit, Finding, Span
 from begat.errors import printable
 
 _LEVELS = {"high": "error", "medium": "warning", "low": "note", "none": "note"}
-_KINDS = {"established": "informational", "indicated": "informational", "not-determinable": "review", "not-found": "informational"}
+_KINDS = {
+    "established": "informational",
+    "indicated": "informational",
+    "not-determinable": "review",
+    "not-found": "informational",
+}
 #: first part of a finding's id → what the rule looks at
 RULES = {
     "reuse": "What was reused: weights, code, tokenizer", "notice": "What became of upstream copyright and licence headers",
@@ -51,7 +56,9 @@ def _result(f: Finding, rule: int) -> dict[str, Any]:
     kind = "fail" if f.bearing == "against" else "pass" if f.bearing == "for" else _KINDS[f.level]
     text = f.sentence
     if f.clause is not None:
-        text += f" {f.clause.licence}, {f.clause.clause}: " + (f"“{f.clause.text}”" if f.clause.quoted else f"(paraphrased) {f.clause.text}")
+        text += f" {f.clause.licence}, {f.clause.clause}: " + (
+            f"“{f.clause.text}”" if f.clause.quoted else f"(paraphrased) {f.clause.text}"
+        )
     properties: dict[str, Any] = {"axis": f.axis, "level": f.level, "bearing": f.bearing, "severity": f.severity, "measure": f.evidence.measure,
                                   "value": f.evidence.value}  # fmt: skip
     if f.remedy:

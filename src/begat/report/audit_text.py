@@ -90,7 +90,11 @@ def measured(f: Finding) -> str:
     """The evidence in one line."""
     e = f.evidence
     value = "–" if e.value is None else f"{e.value:.4g}" if isinstance(e.value, float) else str(e.value)
-    return f"{e.measure}: {value}" + (f" (threshold {e.threshold:.4g})" if e.threshold is not None else "") + (f"; null: {e.null}" if e.null else "")
+    return (
+        f"{e.measure}: {value}"
+        + (f" (threshold {e.threshold:.4g})" if e.threshold is not None else "")
+        + (f"; null: {e.null}" if e.null else "")
+    )
 
 
 def _findings(page: _Page, found: tuple[Finding, ...], tone: str) -> None:

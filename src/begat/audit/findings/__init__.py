@@ -34,7 +34,12 @@ def conclude(facts: Facts) -> Conclusion:
     """Findings, gravest first within what has to be decided; answers; ancestors."""
     ancestors = reuse.ancestors(facts)
     found = _once(
-        [*reuse.findings(facts), *notice.findings(facts), *licence.findings(facts, ancestors), *disclosure.findings(facts, ancestors)]
+        [
+            *reuse.findings(facts),
+            *notice.findings(facts),
+            *licence.findings(facts, ancestors),
+            *disclosure.findings(facts, ancestors),
+        ]
     )
     found = tuple(sorted(found, key=lambda f: (_BEARING.index(f.bearing), _SEVERITY.index(f.severity))))
     return Conclusion(
@@ -64,12 +69,16 @@ def _coverage(facts: Facts) -> str:
 def _caveats(facts: Facts, found: tuple[Finding, ...]) -> list[str]:
     out = ["Findings are evidence for a person; none is a legal conclusion."]
     if facts.release.skipped:
-        out.append(f"{len(facts.release.skipped)} files of the release were not read: {'; '.join(f'{n}: {why}' for n, why in facts.release.skipped[:3])}")
+        out.append(
+            f"{len(facts.release.skipped)} files of the release were not read: {'; '.join(f'{n}: {why}' for n, why in facts.release.skipped[:3])}"
+        )
     if facts.code is not None:
         out.append(f"Code: {facts.code.calibration}")
         out += [f"Code: {note}" for note in facts.code.notes[:3]]
     if any(f.axis == "reuse" and f.level in ("established", "indicated") for f in found):
-        out.append("What two releases share does not by itself show which came first; duties are listed as they would be if the reference did.")
+        out.append(
+            "What two releases share does not by itself show which came first; duties are listed as they would be if the reference did."
+        )
     if any(t.level == "established" for t in facts.tokenizers):
         out.append("A shared tokenizer is common and allowed by many licences; it is no evidence about weights.")
     if any(f.clause is not None and not f.clause.quoted for f in found):

@@ -24,12 +24,18 @@ def _part(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, .
     sure = [a.reference for a in ancestors if part in a.established]
     maybe = [a.reference for a in ancestors if part in a.indicated]
     if sure or maybe:
-        pieces = ([f"shared with {_names(sure)} (established)"] if sure else []) + ([f"{_maybe(facts, part)} {_names(maybe)}"] if maybe else [])
+        pieces = ([f"shared with {_names(sure)} (established)"] if sure else []) + (
+            [f"{_maybe(facts, part)} {_names(maybe)}"] if maybe else []
+        )
         said = f"{_PART[part]} {'; '.join(pieces)}."
         return Answer(part, "established" if sure else "indicated", said)
     looked = [f for f in found if f.id.startswith(f"reuse.{part}") and f.level == "not-found"]
     if looked:
-        return Answer(part, "not-found", f"{_PART[part]} not found to be shared with {_names([f.reference.id for f in looked if f.reference])}.")
+        return Answer(
+            part,
+            "not-found",
+            f"{_PART[part]} not found to be shared with {_names([f.reference.id for f in looked if f.reference])}.",
+        )
     return Answer(part, "not-determinable", f"{_PART[part]} not compared: {_why_not(facts, part)}.")
 
 
@@ -61,7 +67,11 @@ def _names(names: list[str]) -> str:
 
 def _notices(facts: Facts, found: tuple[Finding, ...]) -> Answer:
     if not facts.notices:
-        return Answer("notices", "not-determinable", "Notices: no file of the release was matched to an upstream file, so none could be compared.")
+        return Answer(
+            "notices",
+            "not-determinable",
+            "Notices: no file of the release was matched to an upstream file, so none could be compared.",
+        )
     counts: dict[str, int] = {}
     for n in facts.notices:
         label = "moved elsewhere" if n.label == "kept" and n.place != n.file else n.label.replace("-", " ")
@@ -70,7 +80,11 @@ def _notices(facts: Facts, found: tuple[Finding, ...]) -> Answer:
     against = [f for f in found if f.axis == "notice" and f.bearing == "against"]
     undetermined = counts.get("not determinable", 0)
     level = "established" if against else "not-determinable" if undetermined == len(facts.notices) else "not-found"
-    return Answer("notices", level, f"Notices of {len(facts.notices)} matched upstream {'file' if len(facts.notices) == 1 else 'files'}: {said}.")
+    return Answer(
+        "notices",
+        level,
+        f"Notices of {len(facts.notices)} matched upstream {'file' if len(facts.notices) == 1 else 'files'}: {said}.",
+    )
 
 
 def _licences(found: tuple[Finding, ...]) -> Answer:
@@ -89,7 +103,11 @@ def _disclosure(found: tuple[Finding, ...]) -> Answer:
     silent = [f for f in found if f.axis == "disclosure" and f.level == "established" and f.bearing != "for"]
     said = [f for f in found if f.axis == "disclosure" and f.bearing == "for"]
     if silent:
-        return Answer("disclosure", "established", f"Disclosure: {len(silent)} established {'reuse is' if len(silent) == 1 else 'reuses are'} not mentioned in the release.")
+        return Answer(
+            "disclosure",
+            "established",
+            f"Disclosure: {len(silent)} established {'reuse is' if len(silent) == 1 else 'reuses are'} not mentioned in the release.",
+        )
     if said:
         return Answer("disclosure", "not-found", "Disclosure: every established reuse is mentioned.")
     return Answer("disclosure", "not-determinable", "Disclosure: no reuse was established that could be mentioned.")

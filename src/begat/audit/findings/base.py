@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from begat.audit.code.types import CodeReport
 from begat.audit.folder import Tree
 from begat.audit.licences.table import TABLE, Obligation
-from begat.audit.types import Ancestor, Clause, Declared, LicenceText, NoticeResult, Party, Reference, TokenizerResult, WeightsResult
+from begat.audit.types import (
+    Ancestor,
+    Clause,
+    Declared,
+    LicenceText,
+    NoticeResult,
+    Party,
+    Reference,
+    TokenizerResult,
+    WeightsResult,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,9 @@ def mentioned(facts: Facts, name: str) -> str:
     if len(wanted) < 4:
         return ""
     for file in sorted(facts.tree.sizes):
-        if file.casefold().endswith((".md", ".txt", ".rst")) or file.rsplit("/", 1)[-1].casefold().startswith(("notice", "open source")):
+        if file.casefold().endswith((".md", ".txt", ".rst")) or file.rsplit("/", 1)[-1].casefold().startswith(
+            ("notice", "open source")
+        ):
             text = facts.tree.text(file)
             if text is not None and wanted in text.casefold():
                 return file
@@ -90,5 +102,5 @@ def mentioned(facts: Facts, name: str) -> str:
 
 
 def levels(ancestor: Ancestor, part: str) -> str:
-    """"established", "indicated" or "" for one part of an ancestor."""
+    """Level "established", "indicated" or "" for one part of an ancestor."""
     return "established" if part in ancestor.established else "indicated" if part in ancestor.indicated else ""

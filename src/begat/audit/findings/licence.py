@@ -70,8 +70,9 @@ def _own_text(text: LicenceText) -> Finding:
         "unknown": f"{text.file} holds no licence text that was recognised.",
     }
     known = text.state in ("unedited", "appended")
+    level = "established" if known else "indicated" if text.licence else "not-determinable"
     return Finding(
-        id=f"licence.text:{text.file}:{text.licence or 'unknown'}", axis="licence", level="established" if known else "indicated" if text.licence else "not-determinable",
+        id=f"licence.text:{text.file}:{text.licence or 'unknown'}", axis="licence", level=level,
         bearing="fact", severity="none", sentence=words[text.state], subject=Span(text.file), reference=None,
         evidence=Evidence("licence text", text.state, None, "", spans),
     )  # fmt: skip
@@ -97,9 +98,9 @@ def _own_consistency(facts: Facts) -> Iterator[Finding]:
             remedy="let the card and the licence file name one licence, or say which part is under which",
         )  # fmt: skip
     if declared.licence and not card:
-        yield _plain("licence.card-unknown", "not-determinable", "low",
-                     f"The card's licence field ({', '.join(declared.licence)}{', ' + declared.licence_name if declared.licence_name else ''}) "
-                     "names no licence that is known here.", Span("README.md"), "card licence", ", ".join(declared.licence), "name it by its SPDX key")  # fmt: skip
+        said = ", ".join([*declared.licence, *([declared.licence_name] if declared.licence_name else [])])
+        yield _plain("licence.card-unknown", "not-determinable", "low", f"The card's licence field ({said}) names no licence that is known here.",
+                     Span("README.md"), "card licence", said, "name it by its SPDX key")  # fmt: skip
     others = sorted({(x, f) for f, x in facts.headers if card and x != card and x in TABLE.licences})
     for licence in dict.fromkeys(x for x, _ in others):
         files = [f for x, f in others if x == licence]
@@ -150,7 +151,9 @@ def _duties(facts: Facts, ancestor: Ancestor, tied: set[tuple[str, str]]) -> Ite
                 yield finding
 
 
-def _duty(ancestor: Ancestor, licence: str, duty: Obligation, held: Held, reference: Reference, parts: list[str]) -> Finding | None:
+def _duty(
+    ancestor: Ancestor, licence: str, duty: Obligation, held: Held, reference: Reference, parts: list[str]
+) -> Finding | None:
     outcome = check(duty, held)
     if outcome is None:
         return None
@@ -158,7 +161,12 @@ def _duty(ancestor: Ancestor, licence: str, duty: Obligation, held: Held, refere
     because = f"{' and '.join(parts)} shared with {ancestor.reference} ({level})"
     asks = f"{title(licence)}, {duty.clause}"
     if outcome.seen is None:
-        sentence, bearing, level, severity = f"{asks} bears on {because}; no folder can show whether it is kept.", "fact", "not-determinable", "none"
+        sentence, bearing, level, severity = (
+            f"{asks} bears on {because}; no folder can show whether it is kept.",
+            "fact",
+            "not-determinable",
+            "none",
+        )
     elif outcome.seen:
         sentence, bearing, severity = f"{asks}: seen to be done ({outcome.value}).", "for", "none"
     else:
@@ -174,7 +182,9 @@ def _duty(ancestor: Ancestor, licence: str, duty: Obligation, held: Held, refere
 def _upstream_notice(tree: Tree) -> tuple[str, ...]:
     """Lines of a reference's NOTICE file at its root (or beside a package's metadata); () when it has none."""
     for file in sorted(tree.sizes, key=lambda n: (n.count("/"), n)):
-        if file.rsplit("/", 1)[-1].casefold() in ("notice", "notice.txt", "notice.md") and (file.count("/") == 0 or ".dist-info/" in file):
+        if file.rsplit("/", 1)[-1].casefold() in ("notice", "notice.txt", "notice.md") and (
+            file.count("/") == 0 or ".dist-info/" in file
+        ):
             return tuple(line.strip() for line in (tree.text(file) or "").split("\n") if len(line.split()) > 1)[:200]
     return ()
 
@@ -193,7 +203,9 @@ def _declared_only(facts: Facts, ancestors: tuple[Ancestor, ...]) -> Iterator[Fi
             continue
         given = next((a for a in ancestors if same_model(a.reference, base)), None)
         model = TABLE.of_model(base, "")
-        licence = given.licence if given is not None and given.licence in TABLE.licences else model.licence if model is not None else ""
+        licence = (
+            given.licence if given is not None and given.licence in TABLE.licences else model.licence if model is not None else ""
+        )
         if licence:
             yield from _compared(facts, base, licence, f"{base}, which the card declares as base and nothing here measured,",
                                  only_tokenizer=False, reference=None if given is None else facts.reference(given.reference))  # fmt: skip

@@ -40,13 +40,19 @@ def _fate(facts: Facts, n: NoticeResult, licence: str) -> Finding:
     return Finding(
         id=f"notice.{n.label}:{n.file}:{n.reference}:{n.upstream_file}",
         axis="notice",
-        level="not-determinable" if n.label == "not-determinable" else "not-found" if n.label == "upstream-had-none" else "established",
+        level="not-determinable"
+        if n.label == "not-determinable"
+        else "not-found"
+        if n.label == "upstream-had-none"
+        else "established",
         bearing="against" if against else "for" if n.label == "kept" and not moved else "fact",
         severity=_SEVERITY.get(n.label, "low" if moved else "none"),
         sentence=_sentence(n, moved),
         subject=Span(n.file, 1, max(1, n.lines[0] - 1) if n.lines[0] > 1 else 1),
         reference=facts.reference(n.reference, n.version),
-        evidence=Evidence("elements of the upstream header", f"{len(n.upstream)} upstream, {len(n.missing)} not found", None, "", _spans(n)),
+        evidence=Evidence(
+            "elements of the upstream header", f"{len(n.upstream)} upstream, {len(n.missing)} not found", None, "", _spans(n)
+        ),
         clause=clause(licence, duty) if duty is not None and n.label != "upstream-had-none" else None,
         remedy=(duty.remedy if duty is not None else "restore the upstream header") if against else "",
     )
@@ -59,7 +65,9 @@ def _sentence(n: NoticeResult, moved: bool) -> str:
     if n.label == "upstream-had-none":
         return f"{n.file}: the matched upstream file ({upstream}) has no notice to keep."
     if moved:
-        return f"{n.file}: the upstream notice ({upstream}) was moved to {n.place}; whether that suffices is for a person to decide."
+        return (
+            f"{n.file}: the upstream notice ({upstream}) was moved to {n.place}; whether that suffices is for a person to decide."
+        )
     words = {
         "kept": "the upstream notice is kept, as the licence asks",
         "partial": f"the upstream notice is kept in part (not found: {', '.join(n.missing)})",
@@ -80,6 +88,7 @@ def _change(facts: Facts, n: NoticeResult, asked: Clause, duty: Obligation) -> F
         bearing="for" if n.change_notice else "fact", severity="none" if n.change_notice else duty.severity,
         sentence=f"{n.file} differs from {n.upstream_file} of {n.reference}; "
         + ("it carries a statement of change." if n.change_notice else "no statement of change was found in it."),
-        subject=Span(n.file), reference=facts.reference(n.reference, n.version), evidence=Evidence("statement of change", "found" if n.change_notice else "none"),
+        subject=Span(n.file), reference=facts.reference(n.reference, n.version),
+        evidence=Evidence("statement of change", "found" if n.change_notice else "none"),
         clause=asked, remedy="" if n.change_notice else duty.remedy,
     )  # fmt: skip

@@ -68,7 +68,10 @@ def _display(duty: Obligation, held: Held) -> Outcome:
 
 def _name_prefix(duty: Obligation, held: Held) -> Outcome:
     name = held.declared.name.rsplit("/", 1)[-1]
-    seen = any(name.casefold().startswith(p.casefold()) or name.casefold().startswith(p.casefold().replace(" ", "-")) for p in duty.phrases)
+    seen = any(
+        name.casefold().startswith(p.casefold()) or name.casefold().startswith(p.casefold().replace(" ", "-"))
+        for p in duty.phrases
+    )
     return Outcome(seen, f"the release is called “{name}”")
 
 
@@ -110,7 +113,9 @@ if set(_RUN) != set(CHECKS):
 
 def _documents(release: Tree) -> list[str]:
     """Texts for readers: cards, notices, licences, documentation."""
-    return sorted(n for n in release.sizes if n.casefold().endswith((".md", ".txt", ".rst", ".html")) or "." not in n.rsplit("/", 1)[-1])
+    return sorted(
+        n for n in release.sizes if n.casefold().endswith((".md", ".txt", ".rst", ".html")) or "." not in n.rsplit("/", 1)[-1]
+    )
 
 
 def _phrases(phrases: tuple[str, ...], held: Held, names: list[str]) -> Outcome:

@@ -17,7 +17,7 @@ _LONGEST = 500
 @cache
 def licensing() -> Any:
     """A `Licensing` that knows SPDX keys, ScanCode's LicenseRefs and begat's."""
-    from license_expression import Licensing, LicenseSymbol, get_license_index
+    from license_expression import LicenseSymbol, Licensing, get_license_index
 
     symbols: dict[str, Any] = {}
     for entry in get_license_index():

@@ -45,7 +45,7 @@ def _in_words(file: str, words: Words, sha: str, left: int) -> Iterator[LicenceT
     close = sorted((s for s in scores if s[0] >= _CLOSE), key=lambda s: -s[0])[:4]
     if not close or not left:
         return
-    one, blocks = max(((x, _blocks(x, words)) for _, x in close), key=lambda m: (sum(b[2] for b in m[1]) / len(m[0].words)))
+    one, blocks = max(((x, _blocks(x, words)) for _, x in close), key=lambda m: sum(b[2] for b in m[1]) / len(m[0].words))
     others = [o for run in _inserted(blocks, words) if len(run.words) >= _LONG for o in _in_words(file, run, sha, left - 1)]
     yield _compared(file, one, words, blocks, sha, bool(others))
     yield from others

@@ -119,7 +119,7 @@ class Table:
         """The licence of a model by its repository id; an entry for the revision itself comes first."""
         found = [m for m in self.models if repository.casefold() in (r.casefold() for r in m.repositories)]
         exact = [m for m in found if revision and m.revision == revision]
-        return (exact or [m for m in found if m.revision == "any"] or [None])[0]
+        return next(iter(exact or [m for m in found if m.revision == "any"]), None)
 
 
 def _unique(pairs: Any) -> dict[str, str]:

@@ -43,7 +43,7 @@ class Order:
 
     @property
     def level(self) -> str:
-        """"established", "indicated" or "not-found"."""
+        """One of "established", "indicated" and "not-found"."""
         if self.agreement >= self.needed:
             return "established"
         return "indicated" if self.agreement >= threshold(INDICATED, self.chance) else "not-found"
@@ -97,7 +97,9 @@ def judge(ours: Vocabulary, theirs: Vocabulary, our_parts: Parts, their_parts: P
 
 def _sentence(level: str, name: str, best: Order | None, shared: int, sorted_alike: str) -> str:
     if best is None and sorted_alike:
-        return f"Nothing can be said of {name}: both list their tokens {sorted_alike}, and would do so without knowing each other."
+        return (
+            f"Nothing can be said of {name}: both list their tokens {sorted_alike}, and would do so without knowing each other."
+        )
     if best is None:
         return f"Too few tokens are shared with {name} to compare their order ({shared:,}; {LEAST} are needed)."
     numbers = f"{best.agreement:.1%} of {best.shared:,} shared {best.of} stand in one order"
@@ -127,7 +129,11 @@ def _ranges(ids: list[int], shared: set[int]) -> tuple[tuple[int, int], ...]:
     """Ids in ranges that no shared id interrupts, the longest first."""
     out: list[list[int]] = []
     for number in ids:
-        if out and not any(n in shared for n in range(out[-1][1] + 1, number) if number - out[-1][1] < 64) and number - out[-1][1] < 64:
+        if (
+            out
+            and not any(n in shared for n in range(out[-1][1] + 1, number) if number - out[-1][1] < 64)
+            and number - out[-1][1] < 64
+        ):
             out[-1][1] = number
         else:
             out.append([number, number])
