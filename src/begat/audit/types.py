@@ -91,10 +91,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to one of the questions that the audit keeps apart: a level, and a sentence."""
+    """The answer to one of the questions that the audit keeps apart.
+
+    `level` is that of what was found (for notices, licences and disclosure: of what a person has to decide); `status` answers the question in a word or
+    two: "shared", "not found", "kept", "not all kept", "to decide", "said", …
+    """
 
     question: str
     level: str
+    status: str
     sentence: str
 
 

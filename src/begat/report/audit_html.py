@@ -22,6 +22,10 @@ _GROUPS = (
     ("done", "Seen to be done", "Duties that the release is seen to keep. A kept notice is a sign of compliance, not of guilt."),
     ("facts", "Facts", "What is shared is by itself no breach, and what was not found is said too."),
 )
+#: status of an answer → colour: blue is shared, orange is apart, ink is for a person to decide
+_STATUS_TONES = {
+    "shared": "shared", "indicated": "part", "not found": "apart", "kept": "part", "said": "part", "not all kept": "decide", "to decide": "decide", "not said": "decide",
+}  # fmt: skip
 _TONES = {"established": "shared", "indicated": "part", "not-determinable": "open", "not-found": "apart"}
 
 
@@ -33,7 +37,7 @@ def render_audit_html(audit: Audit) -> str:
     return environment().get_template("audit.html.j2").render(
         v=a,
         label=a.release.id,
-        answers=[(QUESTIONS[x.question], x.sentence.split(": ", 1)[-1], LEVELS[x.level], _TONES[x.level]) for x in a.answers],
+        answers=[(QUESTIONS[x.question], x.sentence.split(": ", 1)[-1], x.status, _STATUS_TONES.get(x.status, "open")) for x in a.answers],
         groups=[(name, title, aside, [_finding(f) for f in found[:_LISTED]])
                 for (name, title, aside), found in zip(_GROUPS, (a.to_decide(), done, facts), strict=True)],
         decide=len(a.to_decide()),

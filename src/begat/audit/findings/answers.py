@@ -28,21 +28,23 @@ def _part(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, .
             [f"{_maybe(facts, part)} {_names(maybe)}"] if maybe else []
         )
         said = f"{_PART[part]} {'; '.join(pieces)}."
-        return Answer(part, "established" if sure else "indicated", said)
+        return Answer(part, "established" if sure else "indicated", "shared" if sure or _tied(facts, part) else "indicated", said)
     looked = [f for f in found if f.id.startswith(f"reuse.{part}") and f.level == "not-found"]
     if looked:
         return Answer(
-            part,
-            "not-found",
+            part, "not-found", "not found",
             f"{_PART[part]} not found to be shared with {_names([f.reference.id for f in looked if f.reference])}.",
         )
-    return Answer(part, "not-determinable", f"{_PART[part]} not compared: {_why_not(facts, part)}.")
+    return Answer(part, "not-determinable", "cannot be said", f"{_PART[part]} not compared: {_why_not(facts, part)}.")
 
 
 def _maybe(facts: Facts, part: str) -> str:
     """How an indicated part is introduced: a tie between references is reuse whose source is open."""
-    tied = part == "code" and any(code_tied(facts, p.id) for p in facts.references)
-    return "shared, the source being one of" if tied else "indicated for"
+    return "shared, the source being one of" if _tied(facts, part) else "indicated for"
+
+
+def _tied(facts: Facts, part: str) -> bool:
+    return part == "code" and any(code_tied(facts, p.id) for p in facts.references)
 
 
 _PART = {"weights": "Weights:", "code": "Code:", "tokenizer": "Tokenizer:"}
@@ -68,8 +70,7 @@ def _names(names: list[str]) -> str:
 def _notices(facts: Facts, found: tuple[Finding, ...]) -> Answer:
     if not facts.notices:
         return Answer(
-            "notices",
-            "not-determinable",
+            "notices", "not-determinable", "cannot be said",
             "Notices: no file of the release was matched to an upstream file, so none could be compared.",
         )
     counts: dict[str, int] = {}
@@ -80,9 +81,12 @@ def _notices(facts: Facts, found: tuple[Finding, ...]) -> Answer:
     against = [f for f in found if f.axis == "notice" and f.bearing == "against"]
     undetermined = counts.get("not determinable", 0)
     level = "established" if against else "not-determinable" if undetermined == len(facts.notices) else "not-found"
+    status = (
+        "not all kept" if against else "cannot be said" if level == "not-determinable"
+        else "kept" if "kept" in counts else "kept elsewhere" if "moved elsewhere" in counts else "none to keep"
+    )  # fmt: skip
     return Answer(
-        "notices",
-        level,
+        "notices", level, status,
         f"Notices of {len(facts.notices)} matched upstream {'file' if len(facts.notices) == 1 else 'files'}: {said}.",
     )
 
@@ -90,13 +94,13 @@ def _notices(facts: Facts, found: tuple[Finding, ...]) -> Answer:
 def _licences(found: tuple[Finding, ...]) -> Answer:
     against = [f for f in found if f.axis == "licence" and f.bearing == "against"]
     if not against:
-        return Answer("licences", "not-found", "Licences: nothing was found for a person to decide, within what was compared.")
+        return Answer("licences", "not-found", "nothing found", "Licences: nothing was found for a person to decide, within what was compared.")
     conflicts = sum(f.id.startswith("licence.conflict") for f in against)
     level = "established" if any(f.level == "established" for f in against) else "indicated"
     said = ([f"{conflicts} {'conflict' if conflicts == 1 else 'conflicts'} indicated"] if conflicts else []) + (
         [f"{len(against) - conflicts} {'duty or text' if len(against) - conflicts == 1 else 'duties or texts'} to look at"] if len(against) > conflicts else []
     )  # fmt: skip
-    return Answer("licences", level, f"Licences: {', '.join(said)}; a person decides.")
+    return Answer("licences", level, "to decide", f"Licences: {', '.join(said)}; a person decides.")
 
 
 def _disclosure(found: tuple[Finding, ...]) -> Answer:
@@ -104,13 +108,12 @@ def _disclosure(found: tuple[Finding, ...]) -> Answer:
     said = [f for f in found if f.axis == "disclosure" and f.bearing == "for"]
     if silent:
         return Answer(
-            "disclosure",
-            "established",
+            "disclosure", "established", "not said",
             f"Disclosure: {len(silent)} established {'reuse is' if len(silent) == 1 else 'reuses are'} not mentioned in the release.",
         )
     if said:
-        return Answer("disclosure", "not-found", "Disclosure: every established reuse is mentioned.")
-    return Answer("disclosure", "not-determinable", "Disclosure: no reuse was established that could be mentioned.")
+        return Answer("disclosure", "not-found", "said", "Disclosure: every established reuse is mentioned.")
+    return Answer("disclosure", "not-determinable", "nothing to say", "Disclosure: no reuse was established that could be mentioned.")
 
 
 def headline(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, ...]) -> str:
