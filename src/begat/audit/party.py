@@ -32,14 +32,14 @@ class Named:
 
 def parse_reference(text: str) -> Named:
     """PATH, ID=PATH or ID@VERSION=PATH. A path that exists as written wins."""
-    path = Path(text)
+    path, named = Path(text), ("", "")
     if not path.exists() and "=" in text:
         name, _, rest = text.partition("=")
-        if name and rest:
-            identity, _, version = name.partition("@")
-            return Named(Path(rest), identity, version)
-    if not path.exists():
+        path, named = Path(rest), (name.partition("@")[0], name.partition("@")[2])
+    if not path.exists() or path == Path():
         raise InputError("no such file or folder", file=path, fix="name a folder or archive, as PATH, ID=PATH or ID@VERSION=PATH")
+    if named[0]:
+        return Named(path, *named)
     name = path.resolve().name
     for ending in ARCHIVES:
         if name.casefold().endswith(ending):

@@ -85,6 +85,8 @@ def _compared(file: str, one: Licence, words: Words, blocks: list[tuple[int, int
             continue
         if gone.start == gone.stop and first and new.stop - new.start <= _HEADING:
             continue  # a heading
+        if gone.start == gone.stop and words.words[new.start].casefold() == "copyright" and new.stop - new.start <= _HEADING:
+            continue  # a copyright line that ran into a paragraph
         if gone.start == gone.stop and (first or last) and others:
             continue  # another licence, listed on its own
         if last and new.start == new.stop and one.optional_from is not None and gone.start >= one.optional_from:
