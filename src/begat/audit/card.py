@@ -19,6 +19,7 @@ KEYS = ("license", "license_name", "license_link", "base_model", "base_model_rel
 _MAX_FRONT = 1 << 20
 _MAX_BLOCK = 64 << 10
 _MAX_EVENTS = 4_000
+_MAX_NESTED = 100
 _KEY = re.compile(r"^(" + "|".join(KEYS) + r")[ \t]*:")
 
 
@@ -81,8 +82,10 @@ def _blocks(body: str) -> str:
 def _parse(text: str) -> dict[str, Any]:
     import yaml
 
-    if len(text) > _MAX_BLOCK:
+    if len(text) > _MAX_BLOCK or sum(map(text.count, "[{?:-")) > _MAX_EVENTS:
         raise InputError("front matter is too long")
+    if text.count("[") + text.count("{") > _MAX_NESTED:  # the scanner takes quadratic time on nested flow collections
+        raise InputError("front matter is implausibly nested")
     try:
         for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:

@@ -169,7 +169,7 @@ def _walk(folder: Path | str, prefix: str, depth: int, skipped: list[tuple[str, 
                 skipped.append((name, f"nested deeper than {_MAX_DEPTH} folders"))
             else:
                 yield from _walk(entry.path, name + "/", depth + 1, skipped)
-        elif entry.is_symlink() and entry.is_dir():
+        elif entry.is_symlink() and os.path.isdir(entry.path):
             skipped.append((name, "a link to a folder"))
         else:
             yield name, entry.path

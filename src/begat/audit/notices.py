@@ -23,8 +23,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _MAX_HEADER = 20_000
+_MAX_LINE = 500
+_MAX_TOKENIZED = 400_000
+_MAX_STATEMENTS = 500
+_MARK = re.compile(r"copyright|\(c\)|©|&copy;", re.IGNORECASE)
 _STATEMENT = re.compile(
-    r"(?:copyright\s*(?:\(c\)|©|&copy;)?|(?:\(c\)|©)\s*(?:copyright)?)\s*[:,]?\s*(?P<rest>(?=[^\n]*[^\W_])[^\n]{1,300})",
+    r"(?:copyright\s*(?:\(c\)|©|&copy;)?|(?:\(c\)|©)\s*(?:copyright)?)\s*[:,]?\s*(?P<rest>.{1,300})",
     re.IGNORECASE,
 )
 _YEARS = re.compile(r"(?:(?:19|20)\d\d)(?:\s*[-–—]\s*(?:(?:19|20)\d\d|present|today|now|\d\d)?)?", re.IGNORECASE)
@@ -123,12 +127,17 @@ def read_anywhere(text: str) -> Header:
 
 
 def _header_of(head: str, last: int) -> Header:
-    copyrights = tuple(c for m in _STATEMENT.finditer(head) if (c := _copyright(m, head)) is not None)
-    licences = {name for name, pattern in _LICENCES if pattern.search(head)}
+    copyrights = []
+    for number, line in enumerate(head.split("\n"), 1):
+        short = line[:_MAX_LINE]  # a line of megabytes is no notice and would keep the patterns busy
+        if _MARK.search(short) and len(copyrights) < _MAX_STATEMENTS:
+            copyrights += [c for m in _STATEMENT.finditer(short) if (c := _copyright(m, number)) is not None]
+    flat = " ".join(head.split())
+    licences = {name for name, pattern in _LICENCES if pattern.search(flat)}
     for match in _SPDX.finditer(head):
         key = match[1].strip().casefold()
         licences.add({"bsd-3-clause": "BSD", "bsd-2-clause": "BSD"}.get(key, key))
-    return Header(copyrights, tuple(sorted(licences)), last)
+    return Header(tuple(copyrights), tuple(sorted(licences)), last)
 
 
 def change_statements(text: str) -> frozenset[str]:
@@ -136,6 +145,8 @@ def change_statements(text: str) -> frozenset[str]:
     head, _ = _leading(text)
     lines = {" ".join(line.split()) for line in head.split("\n") if _CHANGE.search(line)}
     try:
+        if len(text) > _MAX_TOKENIZED:
+            raise ValueError("too long to be cut into tokens")
         comments = [t.string for t in tokenize.generate_tokens(io.StringIO(text).readline) if t.type == tokenize.COMMENT]
     except (tokenize.TokenError, SyntaxError, ValueError, RecursionError, MemoryError):
         comments = [line for line in text.split("\n") if line.lstrip().startswith("#")]
@@ -180,7 +191,7 @@ def _docstring(rest: str, quote: str) -> tuple[str, int]:
     return (doc if isinstance(doc, str) else ""), rest[:end].count("\n") + 1
 
 
-def _copyright(match: re.Match[str], head: str) -> Copyright | None:
+def _copyright(match: re.Match[str], line: int) -> Copyright | None:
     rest = match["rest"].strip()
     if _PROSE.match(rest):
         return None
@@ -191,7 +202,7 @@ def _copyright(match: re.Match[str], head: str) -> Copyright | None:
         return None
     if not years and not re.match(r"copyright\b", match[0], re.IGNORECASE):
         return None  # "(c) You must …" is an item of a list
-    return Copyright(head.count("\n", 0, match.start()) + 1, " ".join(match[0].split())[:200], years, holders)
+    return Copyright(line, " ".join(match[0].split())[:200], years, holders)
 
 
 def _range(text: str) -> range:
