@@ -12,7 +12,10 @@ from begat.audit.code import CodeReference, CodeReport, UnitMatch, build_index, 
 from begat.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT / "benchmarks" / "audit"), str(Path(__file__).parent)]
+sys.path += [
+    str(ROOT / "benchmarks" / "audit"),
+    str(Path(__file__).parent),
+]  # last: a file there is called like a module of Python's
 
 from code_launder import HELD_OUT, RECIPES, launder  # noqa: E402
 from written import CONVOLVED, INDEPENDENT, PACKAGE, ROUTED, WINDOWED, later, model  # noqa: E402

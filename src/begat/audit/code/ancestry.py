@@ -107,18 +107,18 @@ def match_file(name: str, index: CodeIndex, judged: list[Judged], limits: Thresh
     reused = [j.decision for j in judged if j.decision.status in ("established", "tie", "indicated")]
     if not reused:
         return FileMatch(name, status, 0.0, "", "", (), {})
-    score, known = _by_file(index, reused)
-    by_file = score.max(1)
-    top = int(by_file.argmax())
-    alike = [int(f) for f in np.argsort(-by_file, kind="stable") if by_file[f] >= by_file[top] * (1 - limits.naming["margin"])]
-    if status == "indicated" or len(alike) > 1 or by_file[top] < known * limits.naming["explained"]:
+    score, known = by_file(index, reused)
+    best = score.max(1)
+    top = int(best.argmax())
+    alike = [int(f) for f in np.argsort(-best, kind="stable") if best[f] >= best[top] * (1 - limits.naming["margin"])]
+    if status == "indicated" or len(alike) > 1 or best[top] < known * limits.naming["explained"]:
         ties = tuple(f"{index.files[f][0]}:{index.files[f][1]}" for f in alike[:_MOST_SOURCES])
         status = "indicated" if status == "indicated" else "tie"
-        return FileMatch(name, status, float(by_file[top]), "", "", (), {}, ties if status == "tie" else ())
+        return FileMatch(name, status, float(best[top]), "", "", (), {}, ties if status == "tie" else ())
     reference, path = index.files[top]
     own = {v[1]: float(score[top, i]) for i, v in enumerate(index.versions) if v[0] == reference and score[top, i] > 0}
-    fit = tuple(v for v, s in own.items() if s >= by_file[top] - _SAME_VERSION)
-    return FileMatch(name, "established", float(by_file[top]), reference, path, fit, own)
+    fit = tuple(v for v, s in own.items() if s >= best[top] - _SAME_VERSION)
+    return FileMatch(name, "established", float(best[top]), reference, path, fit, own)
 
 
 def settled(index: CodeIndex, judged: list[Judged], match: FileMatch, limits: Thresholds) -> list[Judged]:
@@ -133,7 +133,7 @@ def settled(index: CodeIndex, judged: list[Judged], match: FileMatch, limits: Th
     return out
 
 
-def _by_file(index: CodeIndex, reused: list[Decision]) -> tuple[F64, float]:
+def by_file(index: CodeIndex, reused: list[Decision]) -> tuple[F64, float]:
     """Weighted mean score of the given units in each file and version, shape [files, versions], and the score of all that is known of them."""
     versions, files = len(index.versions), len(index.files)
     bundle = np.repeat(np.arange(len(index.bundles.offsets) - 1), np.diff(index.bundles.offsets))

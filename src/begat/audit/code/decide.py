@@ -65,7 +65,7 @@ class Decision:
         rank: mean over the views of each bundle's scores. Shape [bundles].
         known: mean over the views of the score that a bundle would have which held all that the index knows of the unit.
         explained: share of that which the best file holds.
-        weight: of the unit in the shape view.
+        weight: of the unit in the shape view, 1 at least: what it counts for among the units of a file.
     """
 
     status: Status
@@ -104,7 +104,7 @@ def decide(index: CodeIndex, found: Lookup, limits: Thresholds) -> Decision:
         status = "established" if certain and len(files) == 1 else "tie"
     threshold = limits.views[view]["indicated" if status in ("indicated", "not found") else "reused"]
     held = best[view] * whole[view] / max(found.weight[view], 1e-9)
-    weight = found.weight["shape"]
+    weight = max(found.weight["shape"], 1.0)
     return Decision(status, view, best[view], threshold, held, best, tuple(files), tuple(bundles), rank, known, explained, weight)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from begat.audit.code.features import F64, I32, U64, VIEWS, Piece, features
-from begat.audit.code.parse import decode, parse
+from begat.audit.code.parse import parse
 from begat.audit.code.types import CodeReference
 from begat.errors import InputError, printable
 from begat.types import Progress
@@ -298,14 +298,3 @@ def weight(held_by: npt.NDArray[np.integer], files: int) -> F64:
     """1 for a feature of one file (or none), down to 0 for one of all: 1 - log(files that hold it) / log(1 + files), with at least 50 files."""
     shares = np.log(np.maximum(held_by, 1)) / np.log(1 + max(files, _FEWEST_FILES))
     return np.asarray(1 - shares, np.float64)
-
-
-def reference_from_bytes(name: str, version: str, files: Iterable[tuple[str, bytes]]) -> tuple[CodeReference, tuple[str, ...]]:
-    """A reference from undecoded files, and one line for each that could not be decoded."""
-    texts, notes = {}, []
-    for path, data in files:
-        try:
-            texts[path] = decode(data)
-        except ValueError as e:
-            notes.append(f"{printable(name)} {printable(version)} {printable(path)}: {e}; not compared")
-    return CodeReference(name, version, texts), tuple(notes)
