@@ -34,12 +34,12 @@ from code_launder import HELD_OUT, RECIPES, launder  # noqa: E402
 from begat.audit.code.ancestry import by_file, judge, match_file, settled  # noqa: E402
 from begat.audit.code.decide import read_thresholds, thresholds  # noqa: E402
 from begat.audit.code.features import VIEWS, features  # noqa: E402
-from begat.audit.code.index import build_index  # noqa: E402
+from begat.audit.code.index import build_index, load_index  # noqa: E402
 from begat.audit.code.match import look_up  # noqa: E402
 from begat.audit.code.parse import parse  # noqa: E402
 from begat.audit.code.types import CodeReference  # noqa: E402
 
-FILES, PARENTS, COPIES, CROSS, EASY = 30, 60, 600, 40, 12
+FILES, PARENTS, COPIES, CROSS, EASY = 24, 50, 400, 30, 10
 ABSENT = ("verbatim", "rename", "rewrite 10 %")
 SHIPPED = HERE.parents[1] / "src" / "begat" / "audit" / "code" / "thresholds.toml"
 FALSE_ALARMS, LOOSE, WRONG = 0.01, 0.05, 0.01
@@ -77,13 +77,12 @@ def fetch(cache: Path) -> list[tuple[dict, dict[str, str]]]:
 class World:
     """The references, their index, their labels and their families."""
 
-    def __init__(self, packages: list[tuple[dict, dict[str, str]]]) -> None:
+    def __init__(self, packages: list[tuple[dict, dict[str, str]]], cache: Path) -> None:
         self.texts = {p["version"]: files for p, files in packages if p["role"] == "reference"}
         self.others = [(p, files) for p, files in packages if p["role"] == "independent"]
         begin = time.process_time()
         self.modeling = {v: {f: t for f, t in files.items() if "/modeling_" in f} for v, files in self.texts.items()}
-        self.index = build_index([CodeReference("transformers", v, files) for v, files in self.modeling.items()])
-        self.index_seconds = time.process_time() - begin
+        self.index, self.index_seconds, self.index_bytes = self.indexed(cache)
         self.edges, self.of_version = [], collections.defaultdict(list)
         for version, files in self.texts.items():
             for file, text in files.items():
@@ -100,11 +99,30 @@ class World:
         self.family = families(self.models, self.edges)
         self.copies = copies(self.edges)
 
+    def indexed(self, cache: Path):
+        """The index of all versions; kept in the cache under a hash of the texts and of the code that reads them."""
+        code = SHIPPED.parent
+        h = hashlib.sha256(
+            "".join((code / f"{m}.py").read_text("utf-8") for m in ("stream", "parse", "features", "index")).encode()
+        )
+        for version, files in self.modeling.items():
+            h.update(json.dumps([version, files]).encode())
+        kept = cache / f"code-index-{h.hexdigest()[:16]}.npz"
+        if kept.exists():
+            return load_index(kept), float(kept.with_suffix(".seconds").read_text()), kept.stat().st_size
+        begin = time.process_time()
+        index = build_index([CodeReference("transformers", v, files) for v, files in self.modeling.items()])
+        seconds = time.process_time() - begin
+        index.save(kept)
+        kept.with_suffix(".seconds").write_text(f"{seconds:.0f}")
+        return index, seconds, kept.stat().st_size
+
     def without(self, models: set[str] = frozenset(), versions: set[str] = frozenset()):
         """The index without those models and versions."""
         bad_files = {i for i, (_, path) in enumerate(self.index.files) if model_of(path) in models}
         bad_versions = {i for i, (_, v) in enumerate(self.index.versions) if v in versions}
-        return self.index.restricted(lambda o: o.file not in bad_files and o.version not in bad_versions)
+        places = self.index.places
+        return self.index.restricted(~np.isin(places[:, 0], list(bad_files)) & ~np.isin(places[:, 1], list(bad_versions)))
 
     def split(self, model: str) -> str:
         return "held out" if held_out(self.family[model]) else "train"
@@ -580,7 +598,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=HERE.parent / ".cache")
     args = parser.parse_args()
     begin = time.process_time()
-    world = World(fetch(args.cache))
+    world = World(fetch(args.cache), args.cache)
     split = collections.Counter(world.split(m) for m in world.models)
     say(
         f"index: {world.index_seconds:.0f} s, {len(world.index.occurrences)} units; {len(world.edges)} labels; {len(set(world.family.values()))} families, models {dict(split)}"
@@ -597,7 +615,7 @@ def main() -> None:
         "packages": ", ".join(
             f"{p['name']} {p['version']}" for p in tomllib.loads((HERE / "code_packages.toml").read_text())["package"]
         ),
-        "index": f"{sum(files.values())} modeling files {files} in {world.index_seconds:.0f} s of processor time",
+        "index": f"{sum(files.values())} modeling files {files} in {world.index_seconds:.0f} s of processor time, {world.index_bytes / 1e6:.1f} MB",
         "families": f"{len(set(world.family.values()))} (models that share {10} labelled units and more); models {dict(split)}; every figure is of held-out ones",
         "thresholds": limits.measured,
         "processor time": f"{time.process_time() - begin:.0f} s",

@@ -137,9 +137,7 @@ def by_file(index: CodeIndex, reused: list[Decision]) -> tuple[F64, float]:
     """Weighted mean score of the given units in each file and version, shape [files, versions], and the score of all that is known of them."""
     versions, files = len(index.versions), len(index.files)
     bundle = np.repeat(np.arange(len(index.bundles.offsets) - 1), np.diff(index.bundles.offsets))
-    place = np.array(
-        [index.occurrences[o].file * versions + index.occurrences[o].version for o in index.bundles.values], np.int64
-    )
+    place = (index.places @ np.array([versions, 1]))[index.bundles.values]
     total = np.zeros(files * versions)
     for d in reused:
         here = np.zeros(files * versions)

@@ -14,7 +14,7 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -107,6 +107,7 @@ class CodeIndex:
         content_bundles: bundles of each content.
         functions: of each bundle: True for functions and methods, False for classes.
         bundles: occurrences of each bundle, as numbers into `occurrences`.
+        places: file and version of each occurrence, as numbers. Shape [occurrences, 2].
         digest: SHA-256 over names, versions, paths and texts of the references.
         notes: one line for each file that could not be read.
     """
@@ -118,13 +119,13 @@ class CodeIndex:
     functions: npt.NDArray[np.bool_]
     bundles: Rows
     occurrences: tuple[Occurrence, ...]
+    places: I32
     digest: str
     notes: tuple[str, ...] = ()
 
-    def restricted(self, kept: Callable[[Occurrence], bool]) -> CodeIndex:
+    def restricted(self, kept: npt.NDArray[np.bool_]) -> CodeIndex:
         """An index of only those occurrences; features keep the weight they had. It answers what would be said without the others."""
-        stays = np.array([kept(o) for o in self.occurrences], bool)
-        bundles = self.bundles.only(stays[self.bundles.values])
+        bundles = self.bundles.only(kept[self.bundles.values])
         alive = np.diff(bundles.offsets) > 0
         vocabularies = {
             view: replace(
@@ -189,7 +190,7 @@ def load_index(path: Path) -> CodeIndex:
             return CodeIndex(
                 tuple((a, b) for a, b in head["versions"]), tuple((a, b) for a, b in head["files"]),
                 {v: _with_bundles(z[f"{v}.hashes"], part(v), z[f"{v}.weight"], turned, functions) for v in VIEWS},
-                turned, functions, part("bundles"), tuple(table), head["digest"], tuple(head["notes"]),
+                turned, functions, part("bundles"), tuple(table), _places(table), head["digest"], tuple(head["notes"]),
             )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as e:
         raise InputError(
@@ -268,8 +269,12 @@ def build_index(references: Iterable[CodeReference], progress: Progress | None =
     return CodeIndex(
         tuple(b.versions), tuple(b.files), {v: _with_bundles(*_vocabulary(b.pieces, v, *files), turned, functions) for v in VIEWS},
         turned, functions,
-        rows(b.bundle_occurrences), tuple(b.occurrences), h.hexdigest(), tuple(b.notes),
+        rows(b.bundle_occurrences), tuple(b.occurrences), _places(b.occurrences), h.hexdigest(), tuple(b.notes),
     )  # fmt: skip
+
+
+def _places(occurrences: Sequence[Occurrence]) -> I32:
+    return np.array([(o.file, o.version) for o in occurrences], np.int32).reshape(-1, 2)
 
 
 def _turned(r: Rows, count: int) -> Rows:
