@@ -1,7 +1,7 @@
 """Labels of known reuse inside transformers, read off its own comments and modular files.
 
-Enters: path → source text of one or more versions.  Leaves: which unit was copied from which (`Edge`), groups of units that are copies of each other, and families
-of models that share much. Nothing is imported; comments are read here and nowhere in begat.
+Enters: path → source text of one or more versions.  Leaves: which unit was copied from which (`Edge`), groups of units that are copies of each other, and
+families of models that share much. Nothing is imported; comments are read here and nowhere in begat.
 """
 
 from __future__ import annotations

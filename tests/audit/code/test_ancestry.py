@@ -6,6 +6,7 @@ import random
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from begat.audit.code import CodeReference, CodeReport, UnitMatch, build_index, code_ancestry, load_index
@@ -174,3 +175,20 @@ def test_no_references_and_no_python_are_answered(tmp_path: Path) -> None:
     assert code_ancestry(tmp_path, [V1]).units == ()
     with pytest.raises(InputError, match="no such release"):
         code_ancestry(tmp_path / "absent", [V1])
+
+
+def test_a_restricted_index_answers_as_if_the_rest_were_unknown() -> None:
+    from begat.audit.code.ancestry import judge
+    from begat.audit.code.decide import thresholds
+
+    index = build_index([V1, V2])
+    own = [i for i, (_, path) in enumerate(index.files) if path == RUDA]
+    rest = index.restricted(~np.isin(index.places[:, 0], own))
+    assert {d.status for j in judge(PACKAGE[RUDA], rest, thresholds())[0] if "Mixer" in j.unit.name and (d := j.decision)} <= {
+        "not found",
+        "too generic",
+    }
+    only_second = index.restricted(index.places[:, 1] == 1)
+    found = {j.unit.name: j.decision for j in judge(V2.files[RUDA], only_second, thresholds())[0]}
+    assert found["RudaMixer.route"].files == (own[0],)
+    assert {index.occurrences[o].version for o in only_second.bundles.values} == {1}

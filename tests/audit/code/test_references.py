@@ -10,10 +10,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
-from written import PACKAGE  # noqa: E402
+from written import PACKAGE
 
-from begat.audit.code import CodeReference, build_index, read_reference  # noqa: E402
-from begat.errors import InputError  # noqa: E402
+from begat.audit.code import CodeReference, build_index, read_reference
+from begat.errors import InputError
 
 GOOD = PACKAGE["models/ruda/modeling_ruda.py"].encode()
 

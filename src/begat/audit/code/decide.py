@@ -60,11 +60,13 @@ class Decision:
 
     Attributes:
         status, view, score, threshold, share, scores: as in `UnitMatch`.
+        ceilings: view → score that a source would have which held all of the unit.
         files: numbers into `CodeIndex.files` of the files that fit alike, best first.
         bundles: the bundles behind them, best first.
         rank: mean over the views of each bundle's scores. Shape [bundles].
         known: mean over the views of the score that a bundle would have which held all that the index knows of the unit.
         explained: share of that which the best file holds.
+        covered: share of the unit's weight that the best bundle holds, in the anonymised view where it holds less.
         weight: of the unit in the shape view, 1 at least: what it counts for among the units of a file.
     """
 
@@ -74,11 +76,13 @@ class Decision:
     threshold: float
     share: float
     scores: Mapping[str, float]
+    ceilings: Mapping[str, float]
     files: tuple[int, ...]
     bundles: tuple[int, ...]
     rank: F64
     known: float
     explained: float
+    covered: float
     weight: float
 
 
@@ -89,33 +93,49 @@ def decide(index: CodeIndex, found: Lookup, limits: Thresholds) -> Decision:
     rank = np.mean([scores[v] for v in VIEWS], axis=0)
     best = {v: float(scores[v].max(initial=0.0)) for v in VIEWS}
     known = float(np.mean([found.known[v] / whole[v] for v in VIEWS]))
-    status, view = _status(found, best, limits)
+    ceilings = {v: found.weight[v] / whole[v] for v in VIEWS}
+    status, view = _status(best, ceilings, limits)
     bundles: list[int] = []
     files: list[int] = []
-    explained = 0.0
+    explained = covered = 0.0
     if status in ("established", "indicated"):
         alike = int((rank >= rank.max() * (1 - limits.naming["margin"])).sum())
         bundles = [int(b) for b in np.argsort(-rank, kind="stable")[:alike]]
         files = _files(index, bundles)
         explained = float(rank[bundles[0]]) / max(known, 1e-9)
+        covered = min(float(found.held[v][bundles[0]]) / max(found.weight[v], 1e-9) for v in ("trees", "shape"))
     if status == "established":
-        share = min(found.held[v][bundles[0]] / max(found.weight[v], 1e-9) for v in ("trees", "shape"))
-        certain = explained >= limits.naming["explained"] and share >= limits.naming["share"]
+        certain = explained >= limits.naming["explained"] and covered >= limits.naming["share"]
         status = "established" if certain and len(files) == 1 else "tie"
     threshold = limits.views[view]["indicated" if status in ("indicated", "not found") else "reused"]
-    held = best[view] * whole[view] / max(found.weight[view], 1e-9)
+    held = best[view] / max(ceilings[view], 1e-9)
     weight = max(found.weight["shape"], 1.0)
-    return Decision(status, view, best[view], threshold, held, best, tuple(files), tuple(bundles), rank, known, explained, weight)
+    return Decision(
+        status,
+        view,
+        best[view],
+        threshold,
+        held,
+        best,
+        ceilings,
+        tuple(files),
+        tuple(bundles),
+        rank,
+        known,
+        explained,
+        covered,
+        weight,
+    )
 
 
-def _status(found: Lookup, best: Mapping[str, float], limits: Thresholds) -> tuple[Status, str]:
+def _status(best: Mapping[str, float], ceilings: Mapping[str, float], limits: Thresholds) -> tuple[Status, str]:
     """Reused ("established", for now), "indicated", "not found" or "too generic", and the view that says so."""
 
     def strongest(level: str) -> tuple[float, str]:
         return max((best[v] / limits.views[v][level], v) for v in VIEWS)
 
     reach, view = strongest("reused")
-    if all(found.weight[v] < limits.views[v]["reused"] * (found.weight[v] + limits.views[v]["prior"]) for v in VIEWS):
+    if all(ceilings[v] < limits.views[v]["reused"] for v in VIEWS):
         return "too generic", view
     if reach >= 1:
         return "established", view
