@@ -6,6 +6,7 @@ that came with a release or a reference is imported or executed. Notices and lic
 
 from begat.audit.code.ancestry import code_ancestry
 from begat.audit.code.index import CodeIndex, build_index, load_index
+from begat.audit.code.references import read_reference
 from begat.audit.code.types import CodeReference, CodeReport, FileMatch, Source, Span, UnitMatch
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "build_index",
     "code_ancestry",
     "load_index",
+    "read_reference",
 ]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from begat.audit.code.decide import Decision, Thresholds, decide, thresholds
-from begat.audit.code.features import features
+from begat.audit.code.features import F64, features
 from begat.audit.code.index import CodeIndex, build_index
 from begat.audit.code.match import look_up
 from begat.audit.code.parse import Unit, decode, parse
@@ -42,6 +42,7 @@ def code_ancestry(release: Path, references: Sequence[CodeReference] | CodeIndex
         InputError: there is no such release.
     """
     found, notes = python_files(release)
+    limits = thresholds()
     index = references if isinstance(references, CodeIndex) else build_index(references, progress)
     texts = (
         {}
@@ -55,79 +56,99 @@ def code_ancestry(release: Path, references: Sequence[CodeReference] | CodeIndex
         progress.start("comparing code", len(found))
     for name, data in found.items():
         try:
-            got, match, note = _file(name, decode(data), index, texts, thresholds())
+            text = decode(data)
+            judged, note = judge(text, index, limits)
         except ValueError as e:
             notes.append(f"{printable(name)}: {printable(e, 300)}; not compared")
         else:
-            units += got
-            matches.append(match)
+            matches.append(match_file(name, index, judged, limits))
+            judged = settled(index, judged, matches[-1], limits)
+            preferred = (matches[-1].reference, matches[-1].source_file)
+            units += [_unit_match(name, text, index, texts, j, preferred) for j in judged]
             notes += [f"{printable(name)}: {note}"] if note else []
         if progress is not None:
             progress.step()
     if progress is not None:
         progress.done()
     listed = tuple(f"{n} {v}".strip() for n, v in index.versions)
-    return CodeReport(tuple(units), listed, index.digest, thresholds().measured, tuple(matches), tuple(notes))
+    return CodeReport(tuple(units), listed, index.digest, limits.measured, tuple(matches), tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Judged:
+    """A unit and what was decided."""
+
     unit: Unit
     decision: Decision
 
 
-def _file(
-    name: str, text: str, index: CodeIndex, texts: dict[tuple[str, str, str], str], limits: Thresholds
-) -> tuple[list[UnitMatch], FileMatch, str]:
+def judge(text: str, index: CodeIndex, limits: Thresholds) -> tuple[list[Judged], str]:
+    """Every unit of one file with its decision, and a note on what was left out.
+
+    Raises:
+        ValueError: the text cannot be read; one line.
+    """
     parsed = parse(text)
     pieces = features(parsed)
-    judged = [
-        _Judged(u, decide(index, look_up(index, [pieces[p] for p in u.pieces], u.kind != "class"), limits)) for u in parsed.units
-    ]
-    match = _file_match(name, index, [j for j in judged if j.unit.kind != "class"], limits)
-    preferred = (match.reference, match.source_file)
-    return [_unit_match(name, text, index, texts, j, preferred) for j in judged], match, parsed.note
+    found = ((u, look_up(index, [pieces[p] for p in u.pieces], u.kind != "class")) for u in parsed.units)
+    return [Judged(u, decide(index, f, limits)) for u, f in found], parsed.note
 
 
-def _file_match(name: str, index: CodeIndex, judged: list[_Judged], limits: Thresholds) -> FileMatch:
-    """The file and versions that explain most of a release's file: each function counts by its weight, with the best unit of the file and version."""
-    versions, files = len(index.versions), len(index.files)
-    total, weight = np.zeros(files * versions), 0.0
-    occurrence_bundle = np.repeat(np.arange(len(index.bundles.offsets) - 1), np.diff(index.bundles.offsets))
-    place = np.array(
-        [index.occurrences[o].file * versions + index.occurrences[o].version for o in index.bundles.values], np.int64
-    )
-    for j in judged:
-        if j.decision.status == "too generic":
-            continue
-        here = np.zeros(files * versions)
-        np.maximum.at(here, place, j.decision.rank[occurrence_bundle])
-        total += here * j.decision.mass
-        weight += j.decision.mass
-    best: dict[Status, int] = {"established": 0, "tie": 0, "indicated": 0, "not found": 0, "too generic": 0}
-    for j in judged:
-        best[j.decision.status] += 1
-    levels: tuple[Status, ...] = ("tie", "indicated", "not found")
-    status: Status = next((s for s in levels if best[s]), "too generic")
-    nothing = FileMatch(name, "tie" if best["established"] else status, 0.0, "", "", (), {})
-    if not weight or not total.any():
-        return replace(nothing, status=status)
-    score = (total / weight).reshape(files, versions)
-    by_file = score.max(1)
-    top = int(by_file.argmax())
-    alike = [int(f) for f in np.argsort(-by_file, kind="stable") if by_file[f] >= by_file[top] * (1 - limits.naming["margin"])]
-    ties = tuple(f"{index.files[f][0]}:{index.files[f][1]}" for f in alike[:_MOST_SOURCES])
-    named = sum(j.decision.status == "established" and j.decision.files[0] == top for j in judged)
-    if len(alike) > 1 or not named:
-        return replace(nothing, score=float(by_file[top]), ties=ties if best["established"] + best["tie"] else ())
+def match_file(name: str, index: CodeIndex, judged: list[Judged], limits: Thresholds) -> FileMatch:
+    """The file and versions that explain most of a release's file.
+
+    Each function or method that is reused counts by its weight, with the best unit of the file and version. Named is a file that no other comes close
+    to and that explains nearly all that the index knows of them.
+    """
+    judged = [j for j in judged if j.unit.kind != "class"]
+    has = {j.decision.status for j in judged}
+    levels: tuple[Status, ...] = ("established", "tie", "indicated", "not found")
+    status: Status = next((s for s in levels if s in has), "too generic")
+    reused = [j.decision for j in judged if j.decision.status in ("established", "tie", "indicated")]
+    if not reused:
+        return FileMatch(name, status, 0.0, "", "", (), {})
+    score, known = by_file(index, reused)
+    best = score.max(1)
+    top = int(best.argmax())
+    alike = [int(f) for f in np.argsort(-best, kind="stable") if best[f] >= best[top] * (1 - limits.naming["margin"])]
+    if status == "indicated" or len(alike) > 1 or best[top] < known * limits.naming["explained"]:
+        ties = tuple(f"{index.files[f][0]}:{index.files[f][1]}" for f in alike[:_MOST_SOURCES])
+        status = "indicated" if status == "indicated" else "tie"
+        return FileMatch(name, status, float(best[top]), "", "", (), {}, ties if status == "tie" else ())
     reference, path = index.files[top]
     own = {v[1]: float(score[top, i]) for i, v in enumerate(index.versions) if v[0] == reference and score[top, i] > 0}
-    fit = tuple(v for v, s in own.items() if s >= by_file[top] - _SAME_VERSION)
-    return FileMatch(name, "established", float(by_file[top]), reference, path, fit, own)
+    fit = tuple(v for v, s in own.items() if s >= best[top] - _SAME_VERSION)
+    return FileMatch(name, "established", float(best[top]), reference, path, fit, own)
+
+
+def settled(index: CodeIndex, judged: list[Judged], match: FileMatch, limits: Thresholds) -> list[Judged]:
+    """The same units; where the whole file names the one file that fits a reused unit best and explains it, the unit names it too."""
+    out = []
+    for j in judged:
+        d = j.decision
+        one = d.status == "tie" and len(d.files) == 1 and d.explained >= limits.naming["explained"]
+        if one and match.status == "established" and index.files[d.files[0]] == (match.reference, match.source_file):
+            j = replace(j, decision=replace(d, status="established"))
+        out.append(j)
+    return out
+
+
+def by_file(index: CodeIndex, reused: list[Decision]) -> tuple[F64, float]:
+    """Weighted mean score of the given units in each file and version, shape [files, versions], and the score of all that is known of them."""
+    versions, files = len(index.versions), len(index.files)
+    bundle = np.repeat(np.arange(len(index.bundles.offsets) - 1), np.diff(index.bundles.offsets))
+    place = (index.places @ np.array([versions, 1]))[index.bundles.values]
+    total = np.zeros(files * versions)
+    for d in reused:
+        here = np.zeros(files * versions)
+        np.maximum.at(here, place, d.rank[bundle])
+        total += here * d.weight
+    weight = sum(d.weight for d in reused)
+    return (total / weight).reshape(files, versions), sum(d.known * d.weight for d in reused) / weight
 
 
 def _unit_match(
-    name: str, text: str, index: CodeIndex, texts: dict[tuple[str, str, str], str], judged: _Judged, preferred: tuple[str, str]
+    name: str, text: str, index: CodeIndex, texts: dict[tuple[str, str, str], str], judged: Judged, preferred: tuple[str, str]
 ) -> UnitMatch:
     unit, d = judged.unit, judged.decision
     sources = _sources(index, d, preferred)
@@ -173,6 +194,8 @@ def _why(d: Decision, sources: tuple[Source, ...], family: str) -> str:
         case "established":
             return f"{share} in {sources[0].file}, which explains {d.explained:.0%} of what the references know of it"
         case "tie":
-            return f"{share} in {len(d.files)} files of {family} alike; none of them is named"
+            if len(d.files) > 1:
+                return f"{share} in {len(d.files)} files of {family} alike; none of them is named"
+            return f"{share} in one file of {family}, which does not explain enough of it to be named: the source may be missing"
         case _:
-            return f"{share}; related code is in {family}, but no file explains enough of it to be named"
+            return f"{share}; more alike to code of {family} than independent code mostly is"

@@ -4,7 +4,7 @@ Enters: a `Lookup` and the thresholds (`thresholds.toml`, which says how they we
 that table.
 
 Reused: in one view the best bundle scores what independent code hardly ever reaches. Named: moreover one file alone fits best, and it explains nearly all that
-the whole index knows of the unit; otherwise the true source may be missing, and nothing is named.
+the whole index knows of the unit; otherwise the true source may be missing, and only the family is named.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read_thresholds(text: str) -> Thresholds:
         ValueError: a key is missing or unknown.
     """
     data = tomllib.loads(text)
-    expected = {"naming": {"margin", "explained"}, **{v: {"prior", "reused", "indicated"} for v in VIEWS}}
+    expected = {"naming": {"margin", "explained", "share"}, **{v: {"prior", "reused", "indicated"} for v in VIEWS}}
     for name, keys in expected.items():
         if set(data.get(name, {})) != keys:
             raise ValueError(f"thresholds: [{name}] must have the keys {sorted(keys)}, found {sorted(data.get(name, {}))}")
@@ -60,11 +60,14 @@ class Decision:
 
     Attributes:
         status, view, score, threshold, share, scores: as in `UnitMatch`.
+        ceilings: view → score that a source would have which held all of the unit.
         files: numbers into `CodeIndex.files` of the files that fit alike, best first.
         bundles: the bundles behind them, best first.
         rank: mean over the views of each bundle's scores. Shape [bundles].
-        explained: share of what the index knows of the unit that the best file holds.
-        mass: weight of the unit in the shape view.
+        known: mean over the views of the score that a bundle would have which held all that the index knows of the unit.
+        explained: share of that which the best file holds.
+        covered: share of the unit's weight that the best bundle holds, in the anonymised view where it holds less.
+        weight: of the unit in the shape view, 1 at least: what it counts for among the units of a file.
     """
 
     status: Status
@@ -73,49 +76,71 @@ class Decision:
     threshold: float
     share: float
     scores: Mapping[str, float]
+    ceilings: Mapping[str, float]
     files: tuple[int, ...]
     bundles: tuple[int, ...]
     rank: F64
+    known: float
     explained: float
-    mass: float
+    covered: float
+    weight: float
 
 
 def decide(index: CodeIndex, found: Lookup, limits: Thresholds) -> Decision:
     """Status of one unit, and the files that fit."""
-    scores = {v: found.held[v] / (found.weight[v] + limits.views[v]["prior"]) for v in VIEWS}
+    whole = {v: found.weight[v] + limits.views[v]["prior"] for v in VIEWS}
+    scores = {v: found.held[v] / whole[v] for v in VIEWS}
     rank = np.mean([scores[v] for v in VIEWS], axis=0)
     best = {v: float(scores[v].max(initial=0.0)) for v in VIEWS}
-
-    def reaches(view: str, level: str) -> float:
-        return best[view] / limits.views[view][level]
-
-    def result(status: Status, view: str, files: list[int], bundles: list[int], explained: float = 0.0) -> Decision:
-        threshold = limits.views[view]["indicated" if status == "indicated" else "reused"]
-        share = best[view] * (found.weight[view] + limits.views[view]["prior"]) / max(found.weight[view], 1e-9)
-        return Decision(
-            status, view, best[view], threshold, share, best, tuple(files), tuple(bundles), rank, explained, found.weight["shape"]
-        )
-
-    view = max(VIEWS, key=lambda v: reaches(v, "reused"))
-    if all(found.weight[v] < limits.views[v]["reused"] * (found.weight[v] + limits.views[v]["prior"]) for v in VIEWS):
-        return result("too generic", view, [], [])
-    reused = reaches(view, "reused") >= 1
-    if not reused:
-        view = max(VIEWS, key=lambda v: reaches(v, "indicated"))
-        if reaches(view, "indicated") < 1:
-            return result("not found", view, [], [])
-    bundles = [
-        int(b) for b in np.argsort(-rank, kind="stable")[: int((rank >= rank.max() * (1 - limits.naming["margin"])).sum())]
-    ]
-    files = _files(index, bundles)
-    explained = float(sum(found.held[v][bundles[0]] / (found.weight[v] + limits.views[v]["prior"]) for v in VIEWS)) / max(
-        sum(found.known[v] / (found.weight[v] + limits.views[v]["prior"]) for v in VIEWS), 1e-9
+    known = float(np.mean([found.known[v] / whole[v] for v in VIEWS]))
+    ceilings = {v: found.weight[v] / whole[v] for v in VIEWS}
+    status, view = _status(best, ceilings, limits)
+    bundles: list[int] = []
+    files: list[int] = []
+    explained = covered = 0.0
+    if status in ("established", "indicated"):
+        alike = int((rank >= rank.max() * (1 - limits.naming["margin"])).sum())
+        bundles = [int(b) for b in np.argsort(-rank, kind="stable")[:alike]]
+        files = _files(index, bundles)
+        explained = float(rank[bundles[0]]) / max(known, 1e-9)
+        covered = min(float(found.held[v][bundles[0]]) / max(found.weight[v], 1e-9) for v in ("trees", "shape"))
+    if status == "established":
+        certain = explained >= limits.naming["explained"] and covered >= limits.naming["share"]
+        status = "established" if certain and len(files) == 1 else "tie"
+    threshold = limits.views[view]["indicated" if status in ("indicated", "not found") else "reused"]
+    held = best[view] / max(ceilings[view], 1e-9)
+    weight = max(found.weight["shape"], 1.0)
+    return Decision(
+        status,
+        view,
+        best[view],
+        threshold,
+        held,
+        best,
+        ceilings,
+        tuple(files),
+        tuple(bundles),
+        rank,
+        known,
+        explained,
+        covered,
+        weight,
     )
-    if not reused:
-        return result("indicated", view, files, bundles, explained)
-    if len(files) > 1:
-        return result("tie", view, files, bundles, explained)
-    return result("established" if explained >= limits.naming["explained"] else "indicated", view, files, bundles, explained)
+
+
+def _status(best: Mapping[str, float], ceilings: Mapping[str, float], limits: Thresholds) -> tuple[Status, str]:
+    """Reused ("established", for now), "indicated", "not found" or "too generic", and the view that says so."""
+
+    def strongest(level: str) -> tuple[float, str]:
+        return max((best[v] / limits.views[v][level], v) for v in VIEWS)
+
+    reach, view = strongest("reused")
+    if all(ceilings[v] < limits.views[v]["reused"] for v in VIEWS):
+        return "too generic", view
+    if reach >= 1:
+        return "established", view
+    reach, view = strongest("indicated")
+    return ("indicated" if reach >= 1 else "not found"), view
 
 
 def _files(index: CodeIndex, bundles: list[int]) -> list[int]:

@@ -15,14 +15,14 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from begat.audit.code.features import F64, I32, U64, VIEWS, Piece, features
-from begat.audit.code.parse import decode, parse
+from begat.audit.code.parse import parse
 from begat.audit.code.types import CodeReference
 from begat.errors import InputError, printable
 from begat.types import Progress
@@ -45,6 +45,10 @@ class Rows:
         inside = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
         return position, self.values[self.offsets[rows][position] + inside]
 
+    def only(self, kept: npt.NDArray[np.bool_]) -> Rows:
+        """The same rows with only the values that are kept."""
+        return Rows(np.concatenate([[0], np.cumsum(kept)])[self.offsets], self.values[kept])
+
 
 def rows(lists: Sequence[Sequence[int]]) -> Rows:
     """`Rows` of Python lists."""
@@ -55,11 +59,30 @@ def rows(lists: Sequence[Sequence[int]]) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Features of one view: distinct hashes, sorted; the contents that hold each; its weight in (0, 1]."""
+    """Features of one view: distinct hashes, sorted; the contents that hold each; its weight in (0, 1]; derived: the bundles, apart by kind."""
 
     hashes: U64
     contents: Rows
     weight: F64
+    of_functions: Rows
+    of_classes: Rows
+
+
+def _with_bundles(
+    hashes: U64, contents: Rows, weight: F64, content_bundles: Rows, functions: npt.NDArray[np.bool_]
+) -> Vocabulary:
+    feature = np.repeat(np.arange(len(hashes)), np.diff(contents.offsets))
+    more, bundle = content_bundles.expand(contents.values)
+    feature = feature[more]
+    split = []
+    for kind in (True, False):
+        kept = functions[bundle] == kind
+        pairs = np.unique(
+            feature[kept] * np.int64(max(len(functions), 1)) + bundle[kept]
+        )  # a class may hold a feature in several methods
+        of = pairs // max(len(functions), 1)
+        split.append(Rows(np.searchsorted(of, np.arange(len(hashes) + 1)), (pairs % max(len(functions), 1)).astype(np.int32)))
+    return Vocabulary(hashes, contents, weight, split[0], split[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +104,10 @@ class CodeIndex:
         versions: (reference, version), as given.
         files: (reference, path): one entry however many versions hold it.
         vocabularies: view → features.
-        bundle_contents: contents of each bundle; `content_bundles`: bundles of each content.
+        content_bundles: bundles of each content.
         functions: of each bundle: True for functions and methods, False for classes.
         bundles: occurrences of each bundle, as numbers into `occurrences`.
+        places: file and version of each occurrence, as numbers. Shape [occurrences, 2].
         digest: SHA-256 over names, versions, paths and texts of the references.
         notes: one line for each file that could not be read.
     """
@@ -91,22 +115,32 @@ class CodeIndex:
     versions: tuple[tuple[str, str], ...]
     files: tuple[tuple[str, str], ...]
     vocabularies: dict[str, Vocabulary]
-    bundle_contents: Rows
     content_bundles: Rows
     functions: npt.NDArray[np.bool_]
     bundles: Rows
     occurrences: tuple[Occurrence, ...]
+    places: I32
     digest: str
     notes: tuple[str, ...] = ()
+
+    def restricted(self, kept: npt.NDArray[np.bool_]) -> CodeIndex:
+        """An index of only those occurrences; features keep the weight they had. It answers what would be said without the others."""
+        bundles = self.bundles.only(kept[self.bundles.values])
+        alive = np.diff(bundles.offsets) > 0
+        vocabularies = {
+            view: replace(
+                v,
+                of_functions=v.of_functions.only(alive[v.of_functions.values]),
+                of_classes=v.of_classes.only(alive[v.of_classes.values]),
+            )
+            for view, v in self.vocabularies.items()
+        }
+        return replace(self, bundles=bundles, vocabularies=vocabularies)
 
     def save(self, path: Path) -> None:
         """Write everything to one compressed `.npz` file."""
         arrays: dict[str, npt.NDArray[np.generic]] = {"functions": self.functions}
-        for name, r in (
-            ("bundle_contents", self.bundle_contents),
-            ("content_bundles", self.content_bundles),
-            ("bundles", self.bundles),
-        ):
+        for name, r in (("content_bundles", self.content_bundles), ("bundles", self.bundles)):
             arrays |= {f"{name}.offsets": r.offsets, f"{name}.values": r.values}
         for view, v in self.vocabularies.items():
             arrays |= {f"{view}.hashes": v.hashes, f"{view}.offsets": v.contents.offsets, f"{view}.values": v.contents.values}
@@ -152,10 +186,11 @@ def load_index(path: Path) -> CodeIndex:
             def part(name: str) -> Rows:
                 return Rows(z[f"{name}.offsets"], z[f"{name}.values"])
 
+            turned, functions = part("content_bundles"), z["functions"]
             return CodeIndex(
                 tuple((a, b) for a, b in head["versions"]), tuple((a, b) for a, b in head["files"]),
-                {v: Vocabulary(z[f"{v}.hashes"], part(v), z[f"{v}.weight"]) for v in VIEWS},
-                part("bundle_contents"), part("content_bundles"), z["functions"], part("bundles"), tuple(table), head["digest"], tuple(head["notes"]),
+                {v: _with_bundles(z[f"{v}.hashes"], part(v), z[f"{v}.weight"], turned, functions) for v in VIEWS},
+                turned, functions, part("bundles"), tuple(table), _places(table), head["digest"], tuple(head["notes"]),
             )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as e:
         raise InputError(
@@ -229,12 +264,17 @@ def build_index(references: Iterable[CodeReference], progress: Progress | None =
     if progress is not None:
         progress.done()
     bundle_contents = rows([key[1] for key in b.bundles])
-    content_files = rows([sorted(f) for f in b.content_files])
+    turned, functions = _turned(bundle_contents, len(b.pieces)), np.array([key[0] for key in b.bundles], bool)
+    files = rows([sorted(f) for f in b.content_files]), len(b.files)
     return CodeIndex(
-        tuple(b.versions), tuple(b.files), {v: _vocabulary(b.pieces, v, content_files, len(b.files)) for v in VIEWS},
-        bundle_contents, _turned(bundle_contents, len(b.pieces)), np.array([key[0] for key in b.bundles], bool),
-        rows(b.bundle_occurrences), tuple(b.occurrences), h.hexdigest(), tuple(b.notes),
+        tuple(b.versions), tuple(b.files), {v: _with_bundles(*_vocabulary(b.pieces, v, *files), turned, functions) for v in VIEWS},
+        turned, functions,
+        rows(b.bundle_occurrences), tuple(b.occurrences), _places(b.occurrences), h.hexdigest(), tuple(b.notes),
     )  # fmt: skip
+
+
+def _places(occurrences: Sequence[Occurrence]) -> I32:
+    return np.array([(o.file, o.version) for o in occurrences], np.int32).reshape(-1, 2)
 
 
 def _turned(r: Rows, count: int) -> Rows:
@@ -244,7 +284,7 @@ def _turned(r: Rows, count: int) -> Rows:
     return Rows(np.searchsorted(r.values[order], np.arange(count + 1)).astype(np.int64), row[order])
 
 
-def _vocabulary(pieces: list[Piece], view: str, content_files: Rows, files: int) -> Vocabulary:
+def _vocabulary(pieces: list[Piece], view: str, content_files: Rows, files: int) -> tuple[U64, Rows, F64]:
     parts = [p.views[view].hashes for p in pieces]
     flat = np.concatenate(parts) if parts else np.zeros(0, np.uint64)
     content = np.repeat(np.arange(len(parts), dtype=np.int32), [len(p) for p in parts])
@@ -256,21 +296,10 @@ def _vocabulary(pieces: list[Piece], view: str, content_files: Rows, files: int)
     position, file = content_files.expand(content)
     pairs = np.unique(feature[position] * np.int64(max(files, 1)) + file)
     held_by = np.bincount(pairs // max(files, 1), minlength=len(begins))
-    return Vocabulary(flat[begins], Rows(offsets, content), weight(held_by, files))
+    return flat[begins], Rows(offsets, content), weight(held_by, files)
 
 
 def weight(held_by: npt.NDArray[np.integer], files: int) -> F64:
     """1 for a feature of one file (or none), down to 0 for one of all: 1 - log(files that hold it) / log(1 + files), with at least 50 files."""
     shares = np.log(np.maximum(held_by, 1)) / np.log(1 + max(files, _FEWEST_FILES))
     return np.asarray(1 - shares, np.float64)
-
-
-def reference_from_bytes(name: str, version: str, files: Iterable[tuple[str, bytes]]) -> tuple[CodeReference, tuple[str, ...]]:
-    """A reference from undecoded files, and one line for each that could not be decoded."""
-    texts, notes = {}, []
-    for path, data in files:
-        try:
-            texts[path] = decode(data)
-        except ValueError as e:
-            notes.append(f"{printable(name)} {printable(version)} {printable(path)}: {e}; not compared")
-    return CodeReference(name, version, texts), tuple(notes)

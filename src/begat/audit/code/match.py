@@ -9,12 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from begat.audit.code.features import F64, VIEWS, Piece, worth
 from begat.audit.code.index import CodeIndex
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +21,8 @@ class Lookup:
     Attributes:
         tokens: of the unit.
         weight: view → summed weight of the unit's features; a feature that one file holds, or none, has full weight.
-        known: view → the part of it that any eligible bundle holds.
-        held: view → the part of it that each bundle holds, 0 for those not eligible. Shape [bundles].
+        known: view → the part of it that any bundle of its kind holds.
+        held: view → the part of it that each bundle holds, 0 for those of the other kind. Shape [bundles].
     """
 
     tokens: int
@@ -34,18 +31,8 @@ class Lookup:
     held: Mapping[str, F64]
 
 
-def eligible(index: CodeIndex, without: frozenset[int] = frozenset()) -> Mask:
-    """Bundles that some file not in `without` (numbers into `CodeIndex.files`) holds. Shape [bundles]."""
-    if not without:
-        return np.ones(len(index.functions), bool)
-    row = np.repeat(np.arange(len(index.functions)), np.diff(index.bundles.offsets))
-    kept = np.array([index.occurrences[o].file not in without for o in index.bundles.values], bool)
-    return np.bincount(row[kept], minlength=len(index.functions)) > 0
-
-
-def look_up(index: CodeIndex, pieces: Sequence[Piece], function: bool, among: Mask | None = None) -> Lookup:
+def look_up(index: CodeIndex, pieces: Sequence[Piece], function: bool) -> Lookup:
     """What every bundle of the same kind holds of a unit; functions and methods are one kind, classes the other."""
-    alike = index.functions == function if among is None else among & (index.functions == function)
     held, weight, known = {}, {}, {}
     for view in VIEWS:
         vocabulary = index.vocabularies[view]
@@ -55,14 +42,9 @@ def look_up(index: CodeIndex, pieces: Sequence[Piece], function: bool, among: Ma
         there = at < len(vocabulary.hashes)
         there[there] = vocabulary.hashes[at[there]] == hashes[there]
         value[there] *= vocabulary.weight[at[there]]
-        feature, content = vocabulary.contents.expand(at[there])
-        more, bundle = index.content_bundles.expand(content)
-        feature = feature[more]
-        kept = alike[bundle]
-        pairs = np.unique(feature[kept] * np.int64(len(alike)) + bundle[kept])  # a class may hold a feature in several methods
-        feature, bundle = pairs // max(len(alike), 1), pairs % max(len(alike), 1)
+        feature, bundle = (vocabulary.of_functions if function else vocabulary.of_classes).expand(at[there])
         each = value[there]
         weight[view] = float(value.sum())
-        held[view] = np.bincount(bundle, each[feature], len(alike)).astype(np.float64)
-        known[view] = float(each[np.unique(feature)].sum())
+        held[view] = np.bincount(bundle, each[feature], len(index.functions)).astype(np.float64)
+        known[view] = float(each[np.bincount(feature, minlength=len(each)) > 0].sum())
     return Lookup(sum(p.tokens for p in pieces), weight, known, held)

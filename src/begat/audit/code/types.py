@@ -64,8 +64,9 @@ class UnitMatch:
         file: path inside the release.
         lines: first and last line, 1-based, decorators included.
         status: "established": reused, and one file of one reference fits better than all others (`sources` lists its versions);
-            "tie": reused, and several files fit alike: `family` may be named, no single file;
-            "indicated": more alike than independent code was in calibration, but not enough to name a file: `family` at most;
+            "tie": reused, and no single file may be named: several fit alike, or the best explains too little of the unit, so that the source may be
+            missing; `family` may be named;
+            "indicated": more alike than independent code mostly was in calibration; `family` at most;
             "not found": no more alike than independent code; "too generic": too short or too common to say anything.
         score: in [0, 1): weight of the unit's features that the best source holds, over the weight of all of them plus a prior (so that a short unit
             cannot score high), in the view `view`.
@@ -77,7 +78,7 @@ class UnitMatch:
         share: of the unit's weight that the best source holds in that view, without the prior.
         scores: view → score of the best source.
         family: reference whose files tie, "" where nothing is claimed.
-        group: files of the references that fit alike; 1 for "established".
+        group: files of the references that fit alike.
         spans: lines side by side with the first source, where its text is at hand.
         why: one sentence for a reader.
     """
@@ -106,7 +107,7 @@ class FileMatch:
     Attributes:
         file: path inside the release.
         status: as for units: "established" names `source_file`; "tie" lists `ties`; "indicated" and "not found" name no file.
-        score: share of the file's weighted features in units that `source_file` explains.
+        score: mean of the scores that units of the best file reach, over the functions and methods that are reused, by their weight.
         reference, source_file: the best, "" where none is named.
         versions: every version whose `source_file` fits best, in the order of the references; several where versions do not differ in what was reused.
         version_scores: version → score, of all versions that hold `source_file`.
