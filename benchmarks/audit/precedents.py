@@ -55,19 +55,28 @@ def train_bpe(seed: int, merges: int = 900) -> dict[str, object]:
     )
     letters = byte_letters()
     vocab = {letter: i for i, letter in enumerate(sorted(letters))}
-    pieces = {("Ġ", *w): n for w, n in words.most_common(2500)}
+    pieces = [[("Ġ", *w), n] for w, n in words.most_common(2500)]
+    pairs: collections.Counter[tuple[str, str]] = collections.Counter()
+    where: dict[tuple[str, str], set[int]] = collections.defaultdict(set)
+
+    def count(at: int, sign: int) -> None:
+        for pair in itertools.pairwise(pieces[at][0]):
+            pairs[pair] += sign * pieces[at][1]
+            where[pair].add(at)
+
+    for at in range(len(pieces)):
+        count(at, 1)
     learnt: list[str] = []
     while len(learnt) < merges:
-        pairs: collections.Counter[tuple[str, str]] = collections.Counter()
-        for word, count in pieces.items():
-            for pair in itertools.pairwise(word):
-                pairs[pair] += count
-        if not pairs:
-            break
         best = max(pairs, key=lambda p: (pairs[p], p))
+        if not pairs[best]:
+            break
         learnt.append(" ".join(best))
         vocab.setdefault("".join(best), len(vocab))
-        pieces = {_merged(word, best): count for word, count in pieces.items()}
+        for at in sorted(where.pop(best)):
+            count(at, -1)
+            pieces[at][0] = _merged(pieces[at][0], best)
+            count(at, 1)
     return {
         "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True},
         "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": vocab, "merges": learnt},

@@ -56,14 +56,14 @@ def _notice_sentence(duty: Obligation, held: Held) -> Outcome:
     found = _phrases(duty.phrases, held, names)
     if found.seen:
         return found
-    elsewhere = _phrases(duty.phrases, held, _documents(held.release))
+    elsewhere = _phrases(duty.phrases, held, _own_words(held))
     if elsewhere.seen:
         return Outcome(False, f"the sentence stands in {elsewhere.spans[0].file}, not in a Notice file", elsewhere.spans)
     return Outcome(False, "no Notice file holds the sentence" if names else "there is no Notice file")
 
 
 def _display(duty: Obligation, held: Held) -> Outcome:
-    return _phrases(duty.phrases, held, _documents(held.release))
+    return _phrases(duty.phrases, held, _own_words(held))
 
 
 def _name_prefix(duty: Obligation, held: Held) -> Outcome:
@@ -116,6 +116,12 @@ def _documents(release: Tree) -> list[str]:
     return sorted(
         n for n in release.sizes if n.casefold().endswith((".md", ".txt", ".rst", ".html")) or "." not in n.rsplit("/", 1)[-1]
     )
+
+
+def _own_words(held: Held) -> list[str]:
+    """Documents without licence texts, which hold the phrases they ask for."""
+    texts = {t.file for t in held.texts}
+    return [n for n in _documents(held.release) if n not in texts]
 
 
 def _phrases(phrases: tuple[str, ...], held: Held, names: list[str]) -> Outcome:
