@@ -6,6 +6,7 @@ strangers in half. What passes the screen is tested in `fingerprints.py`; screen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -38,7 +39,7 @@ def order_probes(orders: Sequence[OrderBits], towers: tuple[str, ...], every_lay
         for (tower, layer, expert), bits_MB in zip(group.place_S3.tolist(), group.bits_SMB, strict=True):
             if layer >= 0 and layer not in PROBE_LAYERS and not every_layer:
                 continue
-            named = f"{kind}:{group.label}" if group.label else kind
+            named = re.sub(r"[^a-z0-9]+", "-", f"{kind} {group.label}".strip())
             part = _part(group.axis, towers[tower], expert)
             yield Probe(
                 named if towers[tower] == "text" else f"{towers[tower]}:{named}"[:40],
