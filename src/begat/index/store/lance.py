@@ -380,10 +380,12 @@ class LanceStore(Store):
 
     def _names(self) -> list[str]:
         names: list[str] = []
+        token: str | None = None
         while True:
-            page = list(self._db.table_names(page_token=names[-1] if names else None, limit=100))
-            names += page
-            if len(page) < 100:
+            page = self._db.list_tables(page_token=token, limit=1000)
+            names += page.tables
+            token = page.page_token
+            if not token:
                 return names
 
     def _kinds(self) -> list[str]:
@@ -556,6 +558,6 @@ def _errors(where: str) -> Iterator[None]:
     except (ValueError, RuntimeError, OSError, KeyError, TypeError, NotImplementedError) as err:
         raise _damaged(where, f"cannot be used: {' '.join(str(err).split())[:160]}") from None
     except BaseException as err:
-        if type(err).__name__ != "PanicException":
+        if type(err).__name__ not in ("PanicException", "RustPanic"):
             raise
         raise _damaged(where, f"is damaged: {' '.join(str(err).split())[:160]}") from None
