@@ -3,10 +3,10 @@
 Enters: a fingerprint and an open store.  Leaves: a `SearchResult`.  Storage and screening: `begat.index.store`; the exact test:
 `begat.pipeline.fingerprints`; how relatives lie to each other: `begat.tree`.
 
-How the search pays. Screening picks candidates by the same bits that are tested afterwards, so it is the whole index that was searched: every e-value is
-divided by the number N of models in it (the query itself, should it be there, included). Under the null that the query is independent of a model, the e-value of
-that pair reaches N 10^k with probability at most 10^-k / N; so the chance that *any* independent model of the index does is at most 10^-k.
-What screening overlooks is a loss of detection, never an alarm.
+How the search pays. Screening picks candidates by the same bits that are tested afterwards, so it is the whole index that was searched: every
+e-value is divided by the number N of models in it (the query itself, should it be there, included). Under the null that the query is independent of
+a model, the e-value of that pair reaches N 10^k with probability at most 10^-k / N; so the chance that *any* independent model of the index
+does is at most 10^-k. What screening overlooks is a loss of detection, never an alarm.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from begat.errors import InputError
 from begat.fingerprint import PROBE_BITS, Fingerprint, Probe
 from begat.fingerprint_file import digest, dumps, loads
 from begat.index.store import Entry, Store
@@ -63,13 +64,16 @@ class Relative:
 class Lead:
     """No exact evidence, but units chosen by content agree as they do between no two strangers of the lab: the weights should be compared.
 
-    slots: agreeing of `begat.fingerprint.SLOTS`; p: conformal, N independent pairs.
+    slots: agreeing of `begat.fingerprint.SLOTS`; differing: share of bits that differ over all slots; p: conformal; pairs: independent pairs in the bank.
+    match: the test, without exact evidence.
     """
 
     entry: Entry
     slots: int
+    differing: float
     p: float
     pairs: int
+    match: FingerprintMatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class SearchResult:
         query: name of the model asked about; id: of its fingerprint.
         candidates: models in the index (N). screened: of them those that screening let pass; tested: of them those tested exactly.
         needed_log10_e: what the corrected e-value must reach (10^-needed bounds the chance that any independent model is listed).
-        relatives: best first. leads: most agreeing first.
+        relatives: best first. leads: most alike first.
         tree: the query and its nearest relatives, None when there are none.
         members: id of every model of the tree, in the order of its nodes, the query first.
         same: ids of entries whose fingerprint is the query's own.
@@ -106,12 +110,14 @@ class SearchResult:
 
 
 def search(
-    query: Fingerprint, store: Store, *, screened: int = SCREENED, exact: bool = False, leave_out: Iterable[str] = (), progress: Progress | None = None
+    query: Fingerprint, store: Store, *, screened: int = SCREENED, in_tree: int = IN_TREE, exact: bool = False, leave_out: Iterable[str] = (),
+    progress: Progress | None = None,
 ) -> SearchResult:  # fmt: skip
     """Look for relatives of a model in an index.
 
     Args:
         screened: models to test exactly at most.
+        in_tree: relatives to lay out in a tree at most (every pair of them is tested); 0 for no tree.
         exact: look at every stored probe instead of an approximate index.
         leave_out: ids that are not asked about; they still count as candidates.
 
@@ -130,11 +136,7 @@ def search(
         try:
             models[id] = Unpacked(loads(store.get(id), id))
             matches[id] = compare_fingerprints(asked, models[id])
-        except Exception as err:
-            from begat.errors import InputError
-
-            if not isinstance(err, InputError):
-                raise
+        except InputError as err:
             unreadable.append((id, err.line()))
         if progress:
             progress.step()
@@ -143,17 +145,17 @@ def search(
     price = math.log10(max(1, total))
     found = {id: m.log10_e - price for id, m in matches.items() if m.log10_e is not None and m.log10_e - price >= POLICY.dependence_log10_e}
     entries = {id: store.entry(id) for id in matches}
-    near = sorted(found, key=lambda id: (_far(matches[id]), -found[id], id))
-    tree, members = _tree(asked, near[:IN_TREE], models, matches, entries)
+    near = sorted(found, key=lambda id: (matches[id].unlike, -found[id], id))
+    tree, members = _tree(asked, near[:in_tree], models, matches, entries)
     relatives = _relatives(near, found, matches, entries, tree, members)
     bank = load_content_bank()
     leads = [
-        Lead(entries[id], m.slots, bank.p(m.slots), bank.pairs)
+        Lead(entries[id], m.slots, m.slots_differing, bank.p(m.slots), bank.pairs, m)
         for id, m in matches.items() if id not in found and m.slots is not None and m.slots >= bank.needed
     ]  # fmt: skip
     return SearchResult(
         query=query.name, id=own, candidates=total, screened=len(ranked), tested=len(matches), needed_log10_e=POLICY.dependence_log10_e,
-        relatives=relatives, leads=tuple(sorted(leads, key=lambda x: (-x.slots, x.entry.id))), tree=tree, members=members,
+        relatives=relatives, leads=tuple(sorted(leads, key=lambda x: (x.differing, x.entry.id))), tree=tree, members=members,
         same=tuple(id for id in ranked if id == own), unreadable=tuple(unreadable), notes=_notes(query, ranked, screened),
         seconds=time.perf_counter() - start,
     )  # fmt: skip
@@ -183,13 +185,6 @@ def _by_kind(query: Fingerprint) -> dict[str, U8]:
     return {kind: np.unique(np.stack([p.bits for p in probes]), axis=0) for kind, probes in kinds.items()}
 
 
-def _far(match: FingerprintMatch) -> float:
-    """Distance for ranking: the angle, and layers without a match as unrelated."""
-    angle = math.pi / 2 if match.angle is None else match.angle
-    share = 0.0 if match.share is None else match.share
-    return math.sqrt(share * angle**2 + (1 - share) * (math.pi / 2) ** 2)
-
-
 def _tree(
     query: Unpacked, ids: Sequence[str], models: dict[str, Unpacked], matches: dict[str, FingerprintMatch], entries: dict[str, Entry]
 ) -> tuple[Tree | None, tuple[str, ...]]:  # fmt: skip
@@ -204,7 +199,7 @@ def _tree(
 
 
 def relation(a: int, b: int, match: FingerprintMatch) -> Relation:
-    """A match as the tree takes it."""
+    """A match as the tree takes it: distances of whole models only."""
     whole = match.share is not None and match.share == 1.0 and match.angle is not None
     return Relation(a, b, match.log10_e, match.angle if whole else None, match.angle_sd, match.direction, match.direction_why)
 
@@ -217,9 +212,8 @@ def _relatives(
     for id in near:
         what, via, why = told.get(id, ("related", "", "farther off than the relatives laid out in the tree"))
         out.append(Relative(entries[id], found[id], what, via, why, matches[id], parts(matches[id])))
-    order = {"ancestor": 0, "nearest": 1, "descendant": 2, "related": 3}
-    beyond = _beyond(tree, members)
-    return tuple(sorted(out, key=lambda r: (order[r.relation], -beyond.get(r.entry.id, 0) if r.relation == "nearest" else 0, _far(r.match))))
+    last = {"descendant": 1}
+    return tuple(sorted(out, key=lambda r: last.get(r.relation, 0)))
 
 
 def _told(tree: Tree, members: Sequence[str]) -> dict[str, tuple[str, str, str]]:
@@ -277,22 +271,6 @@ def _paths(start: int, edges: dict[int, list[int]]) -> dict[int, list[int]]:
                 path[target] = [*path[node], target]
                 todo.append(target)
     return path
-
-
-def _beyond(tree: Tree | None, members: Sequence[str]) -> dict[str, int]:
-    """Id → how many other relatives lie behind it, seen from the query. A parent has most of a family behind it; this orders a list and decides nothing."""
-    if tree is None:
-        return {}
-    lines: dict[int, list[int]] = {}
-    for e in tree.edges:
-        lines.setdefault(e.a, []).append(e.b)
-        lines.setdefault(e.b, []).append(e.a)
-    count: dict[str, int] = {}
-    for target, path in _paths(0, lines).items():
-        for node in path[1:]:
-            if node != target and node < len(members) and target < len(members):
-                count[members[node]] = count.get(members[node], 0) + 1
-    return count
 
 
 def parts(match: FingerprintMatch) -> tuple[str, ...]:

@@ -17,7 +17,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -38,7 +40,13 @@ _COPY_SIGMA, _COPY_COSINE = 5.0, 0.12
 #: hits of an order test from which two sites are said to match, in a picture of layers
 MATCHING_LOG10_E = 2.0
 
+#: squared radians that a model with nothing but more layers lies farther off
+_MORE_LAYERS = 1e-3
+
 # Shape suffixes: S sites (T of the other model), M units, B bytes, K bits
+
+
+_log_e_one = lru_cache(maxsize=1 << 16)(log_e_single)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ class SiteMatch:
     @property
     def log10_e(self) -> float:
         """log10 of the e-value of this test alone."""
-        return log_e_single(self.hits, self.m) / LN10
+        return _log_e_one(self.hits, self.m) / LN10
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +90,13 @@ class FingerprintMatch:
         layers: (layer of A, layer of B) of the text tower whose units match.
         angle: root mean square angle between corresponding units of sites that match, in radians; None when none do.
         angle_sd: its standard error from the number of bits.
+        unlike: root mean square angle over all that A has: per site its best match in B in any frame, π/2 where none matches; what B has more in layers adds
+            a little. 0: B holds all of A. For ranking.
         share: of the layers of the text tower that were compared, those that match; None when none were.
         slots: of units chosen by content in the first layers, the most that agree between an MLP of A and one of B; None without any. Calibrated
-            evidence (`begat.stats.content`), no part of the e-value.
+            evidence (`begat.stats.content`), no part of the e-value. slots_differing: share of differing bits over all their slots, 0.5 by chance.
         identical: every sampled value at the same place is equal.
+        direction: "a → b" or "b → a" by one-way evidence, "" without; direction_why: what that is.
         why: why nothing could be tested, "" otherwise.
     """
 
@@ -99,9 +110,13 @@ class FingerprintMatch:
     layers: tuple[tuple[int, int], ...]
     angle: float | None
     angle_sd: float
+    unlike: float
     share: float | None
     slots: int | None
+    slots_differing: float
     identical: bool
+    direction: Literal["a → b", "b → a", ""] = ""
+    direction_why: str = ""
     why: str = ""
 
 
@@ -152,10 +167,16 @@ def compare_fingerprints(a: Fingerprint | Unpacked, b: Fingerprint | Unpacked, s
     layers = _layers(everything)
     angle, sd = _angle(everything, layers)
     counted = [s for s in sites if s.frame == "stored"]
+    repeated = _repeated(x, y, everything), _repeated(y, x, [_turn(s) for s in everything])
+    direction: Literal["a → b", "b → a", ""] = ""
+    if repeated[0] is not repeated[1]:
+        direction = "a → b" if repeated[0] else "b → a"
+    slots, differing = _slots(x.fingerprint.contents, y.fingerprint.contents)
     return FingerprintMatch(
         a=x.fingerprint.name, b=y.fingerprint.name, log10_e=log10_e, same_log10_e=same, search_log10_e=searched,
-        axes=tuple((name, e / LN10) for name, e in axes), sites=everything, layers=layers, angle=angle, angle_sd=sd,
-        share=_share(x, y, layers), slots=_slots(x.fingerprint.contents, y.fingerprint.contents), identical=bool(counted) and all(s.identical for s in counted),
+        axes=tuple((name, e / LN10) for name, e in axes), sites=everything, layers=layers, angle=angle, angle_sd=sd, unlike=_unlike(x, y, everything),
+        share=_share(x, y, layers), slots=slots, slots_differing=differing, identical=bool(counted) and all(s.identical for s in counted),
+        direction=direction, direction_why="layers repeat in one model and are single in the other" if direction else "",
         why="" if log10_e is not None else "no axis has the same size in both",
     )  # fmt: skip
 
@@ -274,17 +295,15 @@ def _pairs(
     a_SMK, b_TMK = p.signs(ga)[:, :m], q.signs(gb)[:, :m]
     alike = p.alike(ga, m)
     text_b = [j for j, place in enumerate(gb.place_S3.tolist()) if _place(q, place)[0] == "text"]
-    cache: dict[tuple[int, int], float] = {}
+    theirs_KX = b_TMK[text_b].reshape(-1, b_TMK.shape[2]).T
     for i, place in enumerate(ga.place_S3.tolist()):
         tower, layer, expert = _place(p, place)
         if tower != "text" or not text_b:
             continue
         copy = bool(alike[i, :i].any())
-        hits_T = order_hits_of(agreements(np.broadcast_to(a_SMK[i], (len(text_b), *a_SMK.shape[1:])), b_TMK[text_b]))
+        hits_T = order_hits_of((a_SMK[i] @ theirs_KX).reshape(m, len(text_b), m).transpose(1, 0, 2))
         for j, hits in zip(text_b, hits_T.tolist(), strict=True):
-            if (m, hits) not in cache:
-                cache[m, hits] = log_e_single(hits, m)
-            log_e = cache[m, hits]
+            log_e = _log_e_one(hits, m)
             matches = log_e / LN10 >= MATCHING_LOG10_E
             site = _site(p, ga, i, q, gb, j, m, hits, _angle_of(ga, i, gb, j, m), not copy) if matches else None
             left_out = copy or bool(ga.by_index_S[i] and gb.by_index_S[j])
@@ -296,21 +315,7 @@ def _angle_of(ga: OrderBits, i: int, gb: OrderBits, j: int, m: int) -> float:
 
 
 def _turn(s: SiteMatch) -> SiteMatch:
-    return SiteMatch(
-        s.axis,
-        s.label,
-        s.frame,
-        s.tower,
-        s.layer_b,
-        s.expert_b,
-        s.layer_a,
-        s.expert_a,
-        s.m,
-        s.hits,
-        s.angle,
-        s.identical,
-        s.counted,
-    )
+    return replace(s, layer_a=s.layer_b, expert_a=s.expert_b, layer_b=s.layer_a, expert_b=s.expert_a)
 
 
 # --- what the tests say together ----------------------------------------------------------------------------
@@ -355,10 +360,46 @@ def _root_mean_square(sites: Sequence[SiteMatch]) -> tuple[float, float]:
     return math.sqrt(square), float(np.sqrt(((theta * units) ** 2 * variance).sum()) / units.sum() / math.sqrt(square))
 
 
+def _repeated(x: Unpacked, y: Unpacked, sites: Sequence[SiteMatch]) -> bool:
+    """Y holds layers of X more than once, which X has once, and all of them value by value: the sign "layers-repeated" of `begat.pipeline.arrows.depth`,
+    which asks for unchanged weights because else both may come of a third model.
+    """
+    mlps = [s for s in sites if s.axis == "mlp-units" and s.frame == "stored" and s.tower == "text" and s.identical]
+    here = {s.layer_b: s.layer_a for s in mlps}
+    twice = len(set(here.values())) < len(here)
+    return twice and len(here) == y.fingerprint.layers and set(here.values()) == set(range(x.fingerprint.layers)) and not _copies_inside(x)
+
+
+def _copies_inside(model: Unpacked) -> bool:
+    groups = [g for g in model.groups.values() if g.axis == "mlp-units" and g.frame == "stored"]
+    return any(bool(np.triu(model.alike(g, g.bits_SMB.shape[1]), 1).any()) for g in groups)
+
+
+def _unlike(x: Unpacked, y: Unpacked, sites: Sequence[SiteMatch]) -> float:
+    """See `FingerprintMatch.unlike`; every axis weighs alike, whatever its number of sites."""
+    best: dict[tuple[str, str, int, int], float] = {}
+    for s in sites:
+        at = s.axis, s.tower, s.layer_a, s.expert_a
+        if s.log10_e >= MATCHING_LOG10_E:
+            best[at] = min(best.get(at, math.inf), s.angle)
+    by_axis: dict[str, list[float]] = defaultdict(list)
+    seen = set()
+    for g in x.groups.values():
+        for p in g.place_S3.tolist():
+            at = g.axis, *_place(x, p)
+            if at not in seen and g.axis in ("mlp-units", "expert-units", "chain-units", "value-dims", "residual"):
+                seen.add(at)
+                by_axis[g.axis].append(best.get(at, math.pi / 2) ** 2)
+    means = [sum(v) / len(v) for v in by_axis.values()]
+    more = max(0, y.fingerprint.layers - x.fingerprint.layers) / max(1, y.fingerprint.layers)
+    return math.sqrt((sum(means) / len(means) if means else (math.pi / 2) ** 2) + _MORE_LAYERS * more)
+
+
 def _share(x: Unpacked, y: Unpacked, layers: tuple[tuple[int, int], ...]) -> float | None:
     least = min(x.fingerprint.layers, y.fingerprint.layers)
     return min(1.0, len({b if y.fingerprint.layers <= x.fingerprint.layers else a for a, b in layers}) / least) if least else None
 
 
-def _slots(a: Sequence[ContentBits], b: Sequence[ContentBits]) -> int | None:
-    return max((agreeing_slots(p.bits_KB, q.bits_KB) for p in a for q in b), default=None)
+def _slots(a: Sequence[ContentBits], b: Sequence[ContentBits]) -> tuple[int | None, float]:
+    found = [(agreeing_slots(p.bits_KB, q.bits_KB), float(np.unpackbits(p.bits_KB ^ q.bits_KB).mean())) for p in a for q in b]
+    return max(found, key=lambda x: (x[0], -x[1])) if found else (None, 0.5)

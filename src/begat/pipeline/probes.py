@@ -39,14 +39,10 @@ def order_probes(orders: Sequence[OrderBits], towers: tuple[str, ...], every_lay
         for (tower, layer, expert), bits_MB in zip(group.place_S3.tolist(), group.bits_SMB, strict=True):
             if layer >= 0 and layer not in PROBE_LAYERS and not every_layer:
                 continue
-            named = re.sub(r"[^a-z0-9]+", "-", f"{kind} {group.label}".strip())
-            part = _part(group.axis, towers[tower], expert)
-            yield Probe(
-                named if towers[tower] == "text" else f"{towers[tower]}:{named}"[:40],
-                layer,
-                part,
-                np.ascontiguousarray(bits_MB[:_UNITS, :_BYTES]).ravel(),
-            )
+            named = f"{kind} {group.label}" if towers[tower] == "text" else f"of {towers[tower]} {kind} {group.label}"
+            named = re.sub(r"[^a-z0-9]+", "-", named.lower()).strip("-")[:32]
+            part = _part(group.axis, towers[tower], expert)[:64]
+            yield Probe(named, layer, part, np.ascontiguousarray(bits_MB[:_UNITS, :_BYTES]).ravel())
 
 
 def _part(axis: str, tower: str, expert: int) -> str:
