@@ -52,11 +52,12 @@ class Place:
 
 @dataclass(slots=True)
 class Skeleton:
-    """Nodes 0 … n−1 are given; junctions are numbered from n on."""
+    """Nodes 0 … n−1 are given; junctions are numbered from n on. `doubt`: mixtures through which a model may join instead."""
 
     geometry: Geometry
     policy: Policy
     given: int
+    doubt: dict[int, tuple[int, ...]] = field(default_factory=dict)
     links: dict[int, dict[int, Link]] = field(default_factory=dict)
     junctions: int = 0
 
@@ -113,7 +114,15 @@ class Skeleton:
         return length, var
 
     def locate(self, near: int, y: int) -> Place:
-        """Where y joins the part that holds `near`, y's nearest model there. What are `near`'s twins is left out: y is not beyond them."""
+        """Where y joins the part that holds `near`, y's nearest model there."""
+        place, mixtures = self._among_links(near, y), self.doubt.get(y, ())
+        if not mixtures:
+            return place
+        here = {place.link.a, place.link.b} if place.link else {place.node}
+        return Place(near if place.link else place.node, among=tuple(sorted(here | set(place.among) | set(mixtures))))
+
+    def _among_links(self, near: int, y: int) -> Place:
+        """`locate` without mixtures. What are `near`'s twins is left out: y is not beyond them."""
         nodes = self.members(near, across=False)
         if len(nodes) == 1:
             return Place(near)
