@@ -87,6 +87,7 @@ class _Search:
                     self.high[m] = high
         self.group = np.zeros(self.n, dtype=np.int64)
         self.found: list[Mixture] = []
+        self.known_behind: dict[tuple[int, tuple[int, ...]], list[str]] = {}
 
     def run(self) -> None:
         """Place every middle model, the best explained first."""
@@ -193,22 +194,45 @@ class _Search:
 
     def behind(self, y: int, mix: Mixture) -> str:
         """Does y join the tree through the mixture? "yes", "no" or "maybe"."""
-        m, p = mix.child, self.policy
-        parents = [slot[0] for slot in mix.parents] if mix.named else list(mix.between)
-        if y in (m, *parents) or not self.kin[y, m] or np.isnan(self.g.length[1, y, m]):
-            return "no"
-        # a corner at m with a stretch in common: m does not stand between
-        others = [z for z in range(self.n) if z not in (y, m) and (z in parents or (self.group[z] == 0 and self.g.d[y, z] < self.g.d[m, z]))]
-        if any(self.g.corner(m, y, z)[0] > p.shared_change or (z in parents and self.g.corner(m, y, z)[1] < -p.shared_change) for z in others):
-            return "no"
+        parents = tuple(slot[0] for slot in mix.parents) if mix.named else mix.between
+        key = (mix.child, parents)
+        if key not in self.known_behind:
+            self.known_behind[key] = self._all_behind(mix.child, parents)
+        return self.known_behind[key][y]
+
+    def _all_behind(self, m: int, parents: tuple[int, ...]) -> list[str]:
+        """`behind` for every model. Not behind m are its parents, what joins the way there at a parent, what separates two of them, and what
+        shares a stretch of way from m with any of these.
+        """
+        p, c = self.policy, self.g.corners_at(m)
+        usable = self.kin[m] & ~np.isnan(self.g.length[1, m])
         pairs = [(a, b) for i, a in enumerate(parents) for b in parents[i + 1 :]]
-        if any(self._separates(y, a, b, p.right_angle) for a, b in pairs):
-            return "no"
+        outside = np.zeros(self.n, dtype=bool)
+        outside[list(parents)] = True
+        with np.errstate(invalid="ignore"):
+            for y in np.flatnonzero(usable & ~outside):
+                obtuse = bool((c.high[y, list(parents)] < -p.shared_change).any())
+                outside[y] = obtuse or any(self._at_parent(int(y), m, z) for z in parents) or any(self._separates(int(y), a, b, p.right_angle) for a, b in pairs)
+            while True:
+                more = usable & ~outside & (c.low[:, outside & usable] > p.shared_change).any(axis=1)
+                if not more.any():
+                    break
+                outside |= more
+        outside[m] = True
+        return ["no" if outside[y] or not usable[y] else "yes" if self._surely_behind(y, m, parents, pairs) else "maybe" for y in range(self.n)]
+
+    def _at_parent(self, y: int, m: int, z: int) -> bool:
+        """Does y surely join the way from m to z at z?"""
+        at_m, at_z = self.g.corner(m, y, z), self.g.corner(z, y, m)
+        return at_z[1] <= self.policy.shared_change and at_m[0] - at_z[1] >= self.policy.gap
+
+    def _surely_behind(self, y: int, m: int, parents: tuple[int, ...], pairs: list[tuple[int, int]]) -> bool:
+        p = self.policy
         at_m, at_z = [self.g.corner(m, y, z) for z in parents], [self.g.corner(z, y, m) for z in parents]
         sure = all(c[1] <= p.shared_change and e[0] - c[1] >= p.gap for c, e in zip(at_m, at_z, strict=True))
-        # a model that may be the common ancestor of the parents sees them under a right angle; one behind their mixture under less, or, close by, more
-        beyond = all(self.g.corner(y, a, b)[0] > p.shared_change for a, b in pairs) or any(self.g.corner(y, a, b)[1] < -p.shared_change for a, b in pairs)
-        return "yes" if sure and beyond else "maybe"
+        # what may be the common ancestor of the parents sees them under a right angle; what is behind their mixture under less, or, close by, more
+        at_y = [self.g.corner(y, a, b) for a, b in pairs]
+        return sure and (all(c[0] > p.shared_change for c in at_y) or any(c[1] < -p.shared_change for c in at_y))
 
     # --- regression ---
 
@@ -324,7 +348,7 @@ class _Search:
         for i, p in enumerate(parents):
             for q in parents[i + 1 :]:
                 if self._unrelated(p, q) or any(
-                    self._separates(o, p, q, self.policy.shared_change) for o in range(self.n) if o not in (m, *parents) and self.group[o] == 0
+                    self._separates(o, p, q, self.policy.right_angle) for o in range(self.n) if o not in (m, *parents) and self.group[o] == 0
                 ):
                     separated |= {p, q}
         if separated == set(parents):

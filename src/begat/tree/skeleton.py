@@ -115,11 +115,18 @@ class Skeleton:
 
     def locate(self, near: int, y: int) -> Place:
         """Where y joins the part that holds `near`, y's nearest model there."""
-        place, mixtures = self._among_links(near, y), self.doubt.get(y, ())
+        place = self._among_links(near, y)
+        here = {place.link.a, place.link.b} if place.link else {place.node, *place.among}
+        given = [n for n in here if n < self.given] or [near]
+        mixtures = {m for m in self.doubt.get(y, ()) if not all(self._past(m, n, y) for n in given)}
         if not mixtures:
             return place
-        here = {place.link.a, place.link.b} if place.link else {place.node}
-        return Place(near if place.link else place.node, among=tuple(sorted(here | set(place.among) | set(mixtures))))
+        return Place(near if place.link else place.node, among=tuple(sorted(here | mixtures)))
+
+    def _past(self, m: int, n: int, y: int) -> bool:
+        """Is m surely not between n and y?"""
+        at_m, at_n = self.geometry.corner(m, n, y), self.geometry.corner(n, m, y)
+        return at_m[0] > self.policy.shared_change or (at_n[1] <= self.policy.shared_change and at_m[0] - at_n[1] >= self.policy.gap)
 
     def _among_links(self, near: int, y: int) -> Place:
         """`locate` without mixtures. What are `near`'s twins is left out: y is not beyond them."""
