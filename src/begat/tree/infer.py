@@ -115,7 +115,7 @@ class _Builder:
         geometry = Geometry(self.d[grid], self.sd[grid], z)
         mixtures = find_mixtures(geometry, self.kin[grid], self.policy)
         tree = join(geometry, self.kin[grid], self.twins[grid], mixtures, self.policy)
-        self._links(tree, ids)
+        self._links(tree, ids, [{slot[0] for slot in x.parents} for x in mixtures.found if x.named and not x.directed and len(x.parents) == 2])
         for mix in mixtures.found:
             self._mixture(mix, ids, geometry)
         self._leftovers(tree, mixtures.found, ids)
@@ -136,8 +136,8 @@ class _Builder:
         self.nodes.append(node)
         return len(self.nodes) - 1
 
-    def _links(self, tree: Skeleton, ids: NDArray[np.int64]) -> None:
-        """The links of a skeleton as edges, its junctions as nodes."""
+    def _links(self, tree: Skeleton, ids: NDArray[np.int64], parents: list[set[int]]) -> None:
+        """The links of a skeleton as edges, its junctions as nodes. Two models get no line where a third lies between them."""
         names = {i: int(m) for i, m in enumerate(ids)}
         for j in range(tree.given, tree.given + tree.junctions):
             why = "its neighbours share a change that no given model explains: an ancestor not given, or the same treatment twice"
@@ -145,6 +145,8 @@ class _Builder:
         links = sorted(tree.all_links(), key=lambda x: (float(x.length[1]), x.a, x.b))
         start: int | None = None
         for link in links:
+            if {link.a, link.b} in parents:
+                continue
             a = self._end(link.a, link.open_a, names)
             b = self._end(link.b, link.open_b, names)
             if link.start:
