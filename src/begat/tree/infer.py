@@ -241,10 +241,10 @@ class _Builder:
                     break
                 if e.kind == "arrow":
                     self.edges[i] = Edge(e.a, e.b, "line", e.mixture, e.weight, e.distance, f"evidence for both directions: {e.why}; {why}")
-                    self.claims.append(Claim(a, b, f"contradicts the edge: {why}"))
+                    self.claims.append(Claim(a, b, f"contradicts the edge: {why}", False))
                     break
             else:
-                self.claims.append(Claim(a, b, why))
+                self.claims.append(Claim(a, b, why, not self.twins[a, b] and (b, a) not in self.arrows))
 
 
 def _radians(link: Link, tree: Skeleton) -> float:

@@ -132,11 +132,16 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One-way evidence from `a` to `b` that is not an edge: they are not neighbours in the tree, or the evidence contradicts itself."""
+    """One-way evidence from `a` to `b` that is not an edge.
+
+    Attributes:
+        stands: b descends from a, but they are not neighbours in the tree, or where b joins is open. False: other evidence contradicts it.
+    """
 
     a: int
     b: int
     why: str
+    stands: bool
 
 
 @dataclass(frozen=True, slots=True)
