@@ -31,7 +31,7 @@ class Drawn:
         style: "arrow", "line", "same", "open" or "descent" (one-way evidence between models that are no neighbours, or whose place is open).
         mixture: b was mixed from a and others.
         label: coefficient of a mixture, "" otherwise.
-        title: everything there is to say, one line.
+        title: everything there is to say, one line; why: the same without names.
         distance: radians, None where not measured.
         among_a, among_b: for an open edge, the nodes at or between which that end lies; empty for an end that is known.
     """
@@ -42,6 +42,7 @@ class Drawn:
     mixture: bool
     label: str
     title: str
+    why: str
     distance: float | None
     among_a: tuple[int, ...] = ()
     among_b: tuple[int, ...] = ()
@@ -114,7 +115,7 @@ def shorten(text: str, limit: int = SHOWN) -> str:
     return text[:head] + "…" + text[len(text) - (limit - 1 - head) :]
 
 
-def names(tree: Tree, nodes: Iterable[int], most: int = 6) -> str:
+def names(tree: Tree, nodes: Iterable[int], most: int = 8) -> str:
     """Several names; others are counted."""
     listed = [name(tree, n) for n in nodes]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
@@ -133,9 +134,10 @@ def drawn(tree: Tree) -> list[Drawn]:
             continue
         among_a, among_b = (tree.nodes[x].among if x in anchor else () for x in (e.a, e.b))
         is_open = bool(among_a or among_b)
-        title = _title(tree, a, b, e.kind, e.mixture, e.distance, e.weight, e.why, among_a, among_b)
         label = f"{e.weight:.2f}" if e.mixture and e.weight is not None else ""
-        out.append(Drawn(a, b, "open" if is_open else e.kind, e.mixture, label, title, e.distance, among_a, among_b))
+        why = printable("; ".join(x for x in (f"{label} of a mixture" if label else "", e.why) if x), 600)
+        title = _title(tree, a, b, e.kind, e.distance, why, among_a, among_b)
+        out.append(Drawn(a, b, "open" if is_open else e.kind, e.mixture, label, title, why, e.distance, among_a, among_b))
     return _with_claims(tree, out)
 
 
@@ -145,22 +147,22 @@ def _with_claims(tree: Tree, edges: list[Drawn]) -> list[Drawn]:
     for c in tree.claims:
         if not c.stands:
             continue
-        title = printable(f"{name(tree, c.a)} → {name(tree, c.b)}: {c.why}; models may stand between", 1200)
+        why = printable(f"{c.why}; models may stand between", 600)
+        title = f"{name(tree, c.a)} → {name(tree, c.b)}: {why}"
         same = next((i for i, e in enumerate(out) if {e.a, e.b} == {c.a, c.b} and e.style == "open" and not e.mixture), None)
         if same is None:
-            out.append(Drawn(c.a, c.b, "descent", False, "", title, None))
+            out.append(Drawn(c.a, c.b, "descent", False, "", title, why, None))
         else:
             e = out[same]
             among = (e.among_a, e.among_b) if e.a == c.a else (e.among_b, e.among_a)
-            out[same] = Drawn(c.a, c.b, "descent", False, "", f"{title}; {e.title}", None, *among)
+            out[same] = Drawn(c.a, c.b, "descent", False, "", f"{title}; {e.title}", f"{why}; {e.why}", None, *among)
     return out
 
 
-def _title(tree: Tree, a: int, b: int, kind: str, mixture: bool, distance: float | None, weight: float | None, why: str,
-           among_a: tuple[int, ...], among_b: tuple[int, ...]) -> str:  # fmt: skip
+def _title(tree: Tree, a: int, b: int, kind: str, distance: float | None, why: str, among_a: tuple[int, ...], among_b: tuple[int, ...]) -> str:
     start, end = (f"one of or between ({names(tree, among)})" if among else name(tree, x) for x, among in ((a, among_a), (b, among_b)))
     sign = {"arrow": "→", "same": "="}.get(kind, "–")
-    facts = [f"{weight:.2f} of a mixture" if mixture and weight is not None else "", f"{distance:.3f} rad" if distance is not None else "", why]
+    facts = [f"{distance:.3f} rad" if distance is not None else "", why]
     return printable(f"{start} {sign} {end}: " + "; ".join(f for f in facts if f), 1200)
 
 
