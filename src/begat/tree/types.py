@@ -114,7 +114,8 @@ class Edge:
     Attributes:
         kind: "arrow": from a to b, by one-way evidence; "line": nearest relatives among the given models, direction
             undetermined, unseen models between them not excluded; "open": ties an open node to one of the places where it may
-            lie, and asserts nothing; "same": equal weights, up to rounding.
+            lie, and asserts nothing; "same": equal weights wherever they
+            correspond, up to rounding; one may hold more layers.
         mixture: b was mixed from several models, a among them.
         weight: a's coefficient in a mixture, in units of b's length; else None.
         distance: radians along the edge; None where not measured.
