@@ -69,7 +69,7 @@ def family_tree(sources: Sequence[str | Path], *, most: int = MOST, progress: Pr
             progress.step()
     if progress:
         progress.done()
-    return infer(nodes, relations)
+    return infer(nodes, relations, shared_bits=True)
 
 
 def _open(source: str | Path, progress: Progress | None) -> Iterator[_Model]:

@@ -35,11 +35,12 @@ _CAVEATS = (
 )
 
 
-def infer(nodes: Sequence[Node], relations: Sequence[Relation], policy: Policy | None = None) -> Tree:
+def infer(nodes: Sequence[Node], relations: Sequence[Relation], policy: Policy | None = None, *, shared_bits: bool = False) -> Tree:
     """The family tree of `nodes`.
 
     Args:
         relations: at most one per pair, in any order; pairs left out count as not tested.
+        shared_bits: all distances come from sign bits along the same directions, as fingerprints' do; else their errors count as independent.
 
     Raises:
         InputError: an index, a number or a pair that cannot be.
@@ -47,7 +48,7 @@ def infer(nodes: Sequence[Node], relations: Sequence[Relation], policy: Policy |
     policy = policy or Policy()
     _check(nodes, relations)
     kin, tested, threshold = kinship(len(nodes), relations, policy)
-    return _Builder(nodes, relations, kin, policy).build(tested, threshold)
+    return _Builder(nodes, relations, kin, policy, shared_bits).build(tested, threshold)
 
 
 def _check(nodes: Sequence[Node], relations: Sequence[Relation]) -> None:
@@ -70,9 +71,9 @@ def _check(nodes: Sequence[Node], relations: Sequence[Relation]) -> None:
 class _Builder:
     """Collects nodes and edges, component by component."""
 
-    def __init__(self, nodes: Sequence[Node], relations: Sequence[Relation], kin_NN: NDArray[np.bool_], policy: Policy) -> None:
+    def __init__(self, nodes: Sequence[Node], relations: Sequence[Relation], kin_NN: NDArray[np.bool_], policy: Policy, shared_bits: bool) -> None:
         n = len(nodes)
-        self.given, self.kin, self.policy = n, kin_NN, policy
+        self.kin, self.policy, self.shared_bits = kin_NN, policy, shared_bits
         self.nodes = [TreeNode(node.name, "given") for node in nodes]
         self.edges: list[Edge] = []
         self.claims: list[Claim] = []
@@ -114,7 +115,7 @@ class _Builder:
         ids = np.array(standing)
         grid = np.ix_(ids, ids)
         z = NormalDist().inv_cdf(1 - self.policy.alpha / (2 * 3 * max(1, math.comb(len(ids), 3))))
-        geometry = Geometry(self.d[grid], self.sd[grid], z)
+        geometry = Geometry(self.d[grid], self.sd[grid], z, self.shared_bits)
         mixtures = find_mixtures(geometry, self.kin[grid], self.policy)
         tree = join(geometry, self.kin[grid], self.twins[grid], mixtures, self.policy)
         self._links(tree, ids, [{slot[0] for slot in x.parents} for x in mixtures.found if x.named and not x.directed and len(x.parents) == 2])
