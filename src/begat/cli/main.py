@@ -19,6 +19,7 @@ _COMMANDS = {
     "demo": "begat.cli.demo",
     "inspect": "begat.cli.inspect",
     "replay": "begat.cli.replay",
+    "sketch": "begat.cli.sketch",
 }
 
 EXIT_CODES = """\b
