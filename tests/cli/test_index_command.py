@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import os
-import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from begat.cli.main import main
 from begat.demo import data_folder
 
 DEMO = data_folder()
 
 
-def begat(*args: str | Path) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONIOENCODING": "utf-8"}
-    return subprocess.run([sys.executable, "-m", "begat", *map(str, args)], capture_output=True, text=True, timeout=120, env=env)
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def begat(*args: str | Path) -> Done:
+    """The `begat` command in this process: `begat.cli.main.main` with these words."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop
+    ):  # fmt: skip
+        patch.setattr(sys, "argv", ["begat", *map(str, args)])
+        main()
+    return Done(int(stop.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def answer(*args: str | Path, code: int = 0) -> dict:
