@@ -117,6 +117,10 @@ class Features:
         """One block [M, ·] per view, folded, and mapped by `q_DE` where it lies in the residual stream. Raises InputError on NaN."""
         return [self._block(posed.model, replace(v, key=posed.real[v.key]), units, q_DE) for v in views]
 
+    def stored(self, posed: Pose, views: tuple[View, ...], units: I64) -> list[F32]:
+        """One block [M, ·] per view, as it is stored. Raises InputError on NaN."""
+        return [self._read(posed.model, replace(v, key=posed.real[v.key]), units) for v in views]
+
     def _block(self, model: Canonical, view: View, units: I64, q_DE: F32 | None) -> F32:
         raw = self._read(model, view, units)
         axes = ROLES[view.key.role].axes

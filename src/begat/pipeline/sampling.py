@@ -57,7 +57,7 @@ def plan_site(a: Canonical, b: Canonical, site: Site, m: int, tests: int, rng: n
     aligned block, so a sample is then taken from inside one block; views whose blocks are too small for that are left out, and those
     along which a quantiser walks from unit to unit (GPTQ's inputs).
     """
-    along = {view: [_block_along(x, view) for x in (a, b)] for view in site.views}
+    along = {view: [block_along(x, view) for x in (a, b)] for view in site.views}
     blocks = {view: max(found) if min(found) else 0 for view, found in along.items()}
     floor = min(16, site.units)
     views = tuple(v for v in site.views if blocks[v] == 1 or floor <= blocks[v])
@@ -90,7 +90,7 @@ def _tokens(a: Canonical, b: Canonical, views: Sequence[View], rng: np.random.Ge
     return np.sort(rng.permutation(min(rows))[:_TOKENS]).astype(np.int64)
 
 
-def _block_along(model: Canonical, view: View) -> int:
+def block_along(model: Canonical, view: View) -> int:
     """How many neighbouring units share a quantisation scale in the stored tensor; 1 = none do, or all do; 0 = no two are treated alike."""
     t = model.tensors[view.key]
     entry = model.checkpoint.entries[t.name]
@@ -123,7 +123,14 @@ def _cost(model: Canonical, view: View, units: int, tokens: int) -> int:
 
 def read_views(model: Canonical, plan: Plan) -> list[F32]:
     """Features of the planned units, [m, D] per view. Raises InputError on NaN or infinity."""
-    return [_checked(model, view, take(model, view, plan.units, plan.tokens)) for view in plan.site.views]
+    return [read_view(model, view, plan.units, plan.tokens) for view in plan.site.views]
+
+
+def read_view(model: Canonical, view: View, units: I64, tokens: I64) -> F32:
+    """Features of units in one view, [m, D]. Raises InputError on NaN or infinity."""
+    values = take(model, view, units, tokens)
+    check_finite(model, view.key, values)
+    return values
 
 
 def take(model: Canonical, view: View, units: I64, tokens: I64) -> F32:
@@ -137,11 +144,6 @@ def take(model: Canonical, view: View, units: I64, tokens: I64) -> F32:
     if t.transposed:  # columns of a canonical matrix are then stored rows
         return model.read_columns(view.key, at)
     return np.ascontiguousarray(model.read(view.key)[:, at].T)
-
-
-def _checked(model: Canonical, view: View, values: F32) -> F32:
-    check_finite(model, view.key, values)
-    return values
 
 
 def check_finite(model: Canonical, key: object, values: F32) -> None:
