@@ -81,7 +81,9 @@ UPSTREAMS = ("had a notice", "had none", "unknown")
 
 def tree(files: dict[str, str]) -> Tree:
     """Files in memory as a tree."""
-    return Tree(Path("memory"), None, {n: len(t.encode()) for n, t in files.items()}, (), lambda n, limit: files[n].encode()[:limit])
+    return Tree(
+        Path("memory"), None, {n: len(t.encode()) for n, t in files.items()}, (), lambda n, limit: files[n].encode()[:limit]
+    )
 
 
 def label(release: dict[str, str], versions: dict[str, str]) -> str:
@@ -98,11 +100,17 @@ def label(release: dict[str, str], versions: dict[str, str]) -> str:
 def cases() -> list[tuple[str, str, str, str, str]]:
     """(form, mutation, upstream, expected, found) of every cell."""
     out = []
-    for (form, (lines, licence, holder)), (name, (mutate, expected)), upstream in itertools.product(FORMS.items(), MUTATIONS.items(), UPSTREAMS):
+    for (form, (lines, licence, holder)), (name, (mutate, expected)), upstream in itertools.product(
+        FORMS.items(), MUTATIONS.items(), UPSTREAMS
+    ):
         header, others = mutate(lines, licence, holder)
         full, bare = comments(lines, licence) + BODY, "# Attention and MLP.\n" + BODY
         versions = {"had a notice": {"1": full}, "had none": {"1": bare}, "unknown": {"1": full, "2": bare}}[upstream]
-        wanted = {"had a notice": expected, "had none": "upstream-had-none", "unknown": expected if expected.startswith("kept") else "not-determinable"}[upstream]
+        wanted = {
+            "had a notice": expected,
+            "had none": "upstream-had-none",
+            "unknown": expected if expected.startswith("kept") else "not-determinable",
+        }[upstream]
         out.append((form, name, upstream, wanted, label({"modeling.py": header + BODY} | others, versions)))
     return out
 

@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "benchmarks" / "audit"), str(ROOT / "tests" / "audit" / "code")]
+sys.path += [str(ROOT / "benchmarks" / "audit"), str(ROOT / "tests" / "audit" / "code")]
 
 from begat.audit.run import audit  # noqa: E402
 from begat.audit.types import Audit  # noqa: E402

@@ -41,7 +41,7 @@ def audited(release: Path, *references: Path, seconds: float = 60.0) -> str:
     return text
 
 
-@pytest.fixture()
+@pytest.fixture
 def release(tmp_path: Path) -> Path:
     where = tmp_path / "release"
     where.mkdir()
@@ -116,10 +116,29 @@ def test_too_many_files_and_too_deep_folders_are_cut(release: Path, monkeypatch:
 
 @pytest.mark.parametrize(
     "data",
-    [b"\0" * 1000, bytes(range(256)) * 50, b"\xff\xfe" + b"x" * 100, b"\xef\xbb\xbf---\nlicense: mit\n---", os.urandom(5000), b"\xed\xa0\x80" * 100, b"", b"\r\r\r"],
+    [
+        b"\0" * 1000,
+        bytes(range(256)) * 50,
+        b"\xff\xfe" + b"x" * 100,
+        b"\xef\xbb\xbf---\nlicense: mit\n---",
+        os.urandom(5000),
+        b"\xed\xa0\x80" * 100,
+        b"",
+        b"\r\r\r",
+    ],
 )
 def test_junk_in_every_text_is_passed_over(release: Path, data: bytes) -> None:
-    for name in ("README.md", "LICENSE", "NOTICE", "config.json", "adapter_config.json", "modeling.py", "tokenizer.json", "tokenizer_config.json", "model.sig"):
+    for name in (
+        "README.md",
+        "LICENSE",
+        "NOTICE",
+        "config.json",
+        "adapter_config.json",
+        "modeling.py",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "model.sig",
+    ):
         (release / name).write_bytes(data)
     audited(release)
 
@@ -140,16 +159,18 @@ def test_json_beside_the_weights(release: Path, text: str) -> None:
 # 73: YAML
 
 
-BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9))
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
+)
 
 
 @pytest.mark.parametrize(
     "head",
     [
         BOMB + "license: *j", "license: &x [*x]", "license: &a mit\nbase_model: *a", "base_model: " + "[" * 5000, "base_model: " + "{a: " * 5000,
-        "license: !!python/object/apply:os.system ['echo hacked']", "license: !!python/name:os.system", "license: !!binary |\n  AAAA", "license: !!timestamp 9999-99-99",
-        "license: " + "9" * 10_000, "license: 0x" + "f" * 100, "license: 1e999", "license: .nan", "license: {? {a: b} : c}", "license: [\n- x", "license: \"\\ud800\"",
-        "license: '\x1b[31m'", "base_model:\n" + "- a/b\n" * 3000, "base_model: " + "x" * 200_000, "license:\n  mit:\n    <<: {a: b}", "%YAML 9.9\nlicense: mit",
+        "license: !!python/object/apply:os.system ['echo hacked']", "license: !!python/name:os.system", "license: !!binary |\n  AAAA", "license: !!timestamp 9999-99-99",  # noqa: E501
+        "license: " + "9" * 10_000, "license: 0x" + "f" * 100, "license: 1e999", "license: .nan", "license: {? {a: b} : c}", "license: [\n- x", "license: \"\\ud800\"",  # noqa: E501
+        "license: '\x1b[31m'", "base_model:\n" + "- a/b\n" * 3000, "base_model: " + "x" * 200_000, "license:\n  mit:\n    <<: {a: b}", "%YAML 9.9\nlicense: mit",  # noqa: E501
         "license: mit\nlicense: gpl", "? license\n: mit",
     ],
 )  # fmt: skip
@@ -159,7 +180,7 @@ def test_front_matter_is_bounded_and_never_executed(release: Path, head: str, ca
     try:
         front_matter(f"---\n{head}\n---\n")
     except InputError as err:
-        assert len(err.problem) < 200
+        assert len(err.problem) < 200  # noqa: PT017
     audited(release)
     assert time.monotonic() - start < 20
     assert "hacked" not in capfd.readouterr().out
@@ -181,7 +202,20 @@ def archive(tmp_path: Path, names: list[str], data: bytes = b"x") -> Path:
     return where
 
 
-@pytest.mark.parametrize("name", ["../evil.py", "/etc/evil.py", "a/../../evil.py", "..\\evil.py", "C:\\evil.py", "C:/evil.py", "a/" * 50 + "evil.py", "..", "a\\..\\..\\evil.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.py",
+        "/etc/evil.py",
+        "a/../../evil.py",
+        "..\\evil.py",
+        "C:\\evil.py",
+        "C:/evil.py",
+        "a/" * 50 + "evil.py",
+        "..",
+        "a\\..\\..\\evil.py",
+    ],
+)
 def test_names_that_climb_are_skipped(tmp_path: Path, name: str) -> None:
     tree = open_tree(archive(tmp_path, ["ok.py", name]))
     assert set(tree.sizes) == {"ok.py"}
@@ -230,7 +264,12 @@ def test_a_zip_that_lies_about_sizes_is_read_within_them(tmp_path: Path) -> None
 def test_links_devices_and_doubles_in_archives(tmp_path: Path) -> None:
     roll = tmp_path / "ref.tar.gz"
     with tarfile.open(roll, "w:gz") as t:
-        for kind, name in ((tarfile.SYMTYPE, "link.py"), (tarfile.LNKTYPE, "hard.py"), (tarfile.CHRTYPE, "dev"), (tarfile.FIFOTYPE, "pipe")):
+        for kind, name in (
+            (tarfile.SYMTYPE, "link.py"),
+            (tarfile.LNKTYPE, "hard.py"),
+            (tarfile.CHRTYPE, "dev"),
+            (tarfile.FIFOTYPE, "pipe"),
+        ):
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, "/etc/passwd"
             t.addfile(info)
@@ -244,7 +283,9 @@ def test_links_devices_and_doubles_in_archives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".zip", ".whl", ".tar.gz", ".tgz"])
-@pytest.mark.parametrize("data", [b"", b"PK\x03\x04" + b"\xff" * 100, b"\x1f\x8b\x08" + b"\0" * 50, b"junk" * 1000, b"PK\x05\x06" + b"\xff" * 18])
+@pytest.mark.parametrize(
+    "data", [b"", b"PK\x03\x04" + b"\xff" * 100, b"\x1f\x8b\x08" + b"\0" * 50, b"junk" * 1000, b"PK\x05\x06" + b"\xff" * 18]
+)
 def test_damaged_archives_are_refused_on_one_line(tmp_path: Path, ending: str, data: bytes) -> None:
     where = tmp_path / f"ref{ending}"
     where.write_bytes(data)
@@ -264,7 +305,7 @@ def test_a_cut_archive_and_flipped_bytes(tmp_path: Path, release: Path) -> None:
         try:
             tree = open_tree(broken)
         except InputError as err:
-            assert str(err).isprintable()
+            assert str(err).isprintable()  # noqa: PT017
             continue
         for name in tree.sizes:
             tree.text(name)
@@ -277,7 +318,15 @@ def test_a_cut_archive_and_flipped_bytes(tmp_path: Path, release: Path) -> None:
 
 
 def test_names_with_markup_escapes_and_line_breaks_stay_names(release: Path) -> None:
-    names = ["<script>alert(1)</script>.py", "\x1b[2Jclear.py", "a\nb.py", "\u202egpj.py", "LICENSE\x07", "'\"&<b>.md", "notice\n::error::x"]
+    names = [
+        "<script>alert(1)</script>.py",
+        "\x1b[2Jclear.py",
+        "a\nb.py",
+        "\u202egpj.py",
+        "LICENSE\x07",
+        "'\"&<b>.md",
+        "notice\n::error::x",
+    ]
     for name in names:
         (release / name.replace("/", "_")).write_text("# Copyright 2024 <script>alert(2)</script>\x1b[31m\n" + CODE)
     os.close(os.open(os.fsencode(release) + b"/\xff\xfe.py", os.O_CREAT))
@@ -293,7 +342,7 @@ def test_the_command_survives_them_too(release: Path) -> None:
     (release / "README.md").write_text("---\nlicense: '<script>'\nbase_model: \"\\e[31m\"\n---\n")
     out = release.parent
     run = subprocess.run(
-        [sys.executable, "-m", "begat", "audit", str(release), "--html", str(out / "x.html"), "--sarif", str(out / "x.sarif"), "--cyclonedx", str(out / "x.bom"),
+        [sys.executable, "-m", "begat", "audit", str(release), "--html", str(out / "x.html"), "--sarif", str(out / "x.sarif"), "--cyclonedx", str(out / "x.bom"),  # noqa: E501
          "--intoto", str(out / "x.att"), "--json"], capture_output=True,
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, b"")
@@ -307,7 +356,7 @@ def test_the_command_survives_them_too(release: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["(c)" * 500_000, "copyright " * 300_000, "# Copyright 2024 " + "a, " * 300_000, "© " * 500_000, "Copyright (c) " + "-" * 1_000_000, "# " * 500_000,
-     "Copyright " + "2024-" * 300_000, '"""' + "x" * 1_000_000, "'" * 1_000_000, "\n" * 1_000_000, "# SPDX-License-Identifier: " + "(" * 500_000, "r'" + "\\" * 500_000],
+     "Copyright " + "2024-" * 300_000, '"""' + "x" * 1_000_000, "'" * 1_000_000, "\n" * 1_000_000, "# SPDX-License-Identifier: " + "(" * 500_000, "r'" + "\\" * 500_000],  # noqa: E501
 )  # fmt: skip
 def test_headers_of_megabytes_are_read_in_time(text: str) -> None:
     start = time.monotonic()

@@ -10,7 +10,7 @@ import pytest
 from begat.audit.types import Audit
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "benchmarks" / "audit")]
+sys.path += [str(ROOT / "benchmarks" / "audit")]
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,12 @@ def test_all_outputs_of_one_run(places: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("case", "fail_on", "code"),
-    [("kept-notice", "indicated", 0), ("renamed-everything", "indicated", 1), ("renamed-everything", "never", 0), ("renamed-everything", "established", 1)],
+    [
+        ("kept-notice", "indicated", 0),
+        ("renamed-everything", "indicated", 1),
+        ("renamed-everything", "never", 0),
+        ("renamed-everything", "established", 1),
+    ],
 )
 def test_exit_codes(places: Path, case: str, fail_on: str, code: int) -> None:
     run = begat(places / case, "--references", f"pack={places / 'package'}", "--fail-on", fail_on)
@@ -53,8 +58,18 @@ def test_exit_codes(places: Path, case: str, fail_on: str, code: int) -> None:
 
 
 def test_one_reference_at_a_time_is_the_same_as_several(places: Path) -> None:
-    one = begat(places / "kept-notice", "--references", f"a={places / 'package'}", "--references", f"b={places / 'upstream'}", "--no-weights", "--json")
-    many = begat(places / "kept-notice", "--references", f"a={places / 'package'}", f"b={places / 'upstream'}", "--no-weights", "--json")
+    one = begat(
+        places / "kept-notice",
+        "--references",
+        f"a={places / 'package'}",
+        "--references",
+        f"b={places / 'upstream'}",
+        "--no-weights",
+        "--json",
+    )
+    many = begat(
+        places / "kept-notice", "--references", f"a={places / 'package'}", f"b={places / 'upstream'}", "--no-weights", "--json"
+    )
     assert json.loads(one.stdout)["references_digest"] == json.loads(many.stdout)["references_digest"]
 
 
@@ -77,7 +92,12 @@ def test_no_references_is_an_audit_of_the_papers(places: Path) -> None:
 )  # fmt: skip
 def test_errors_are_one_line_and_exit_code_2(places: Path, tmp_path: Path, args: list[str], words: str) -> None:
     (tmp_path / "file.txt").write_text("x")
-    names = {"none": tmp_path / "none", "file": tmp_path / "file.txt", "release": places / "renamed-tensors-own-weights", "package": places / "package"}
+    names = {
+        "none": tmp_path / "none",
+        "file": tmp_path / "file.txt",
+        "release": places / "renamed-tensors-own-weights",
+        "package": places / "package",
+    }
     run = begat(*[a.format(**names) for a in args])
     assert run.returncode == 2
     assert run.stdout == ""
@@ -111,4 +131,7 @@ sys.argv = ['begat', 'audit', sys.argv[1]]
 main()"""
     run = subprocess.run([sys.executable, "-c", code, str(places / "kept-notice")], capture_output=True, text=True)
     assert run.returncode == 2
-    assert run.stderr == "begat: error: begat audit needs pyyaml, license-expression, licenseclassifier; fix: pip install 'begat[audit]'\n"
+    assert (
+        run.stderr
+        == "begat: error: begat audit needs pyyaml, license-expression, licenseclassifier; fix: pip install 'begat[audit]'\n"
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "benchmarks" / "audit")]
+sys.path += [str(ROOT / "benchmarks" / "audit")]
 
 from precedents import TEXTS, train_bpe, weights  # noqa: E402
 
@@ -24,7 +24,7 @@ from begat.audit.weights import level_of  # noqa: E402
 SENTENCES = {
     "llama-3.1": "Llama 3.1 is licensed under the Llama 3.1 Community License, Copyright © Meta Platforms, Inc. All Rights Reserved.",
     "qwen": "Qwen is licensed under the Qwen LICENSE AGREEMENT, Copyright (c) Alibaba Cloud. All Rights Reserved.",
-    "gemma": 'Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.',
+    "gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.",
 }
 
 
@@ -64,7 +64,15 @@ def test_a_llama_derivative_that_does_everything(upstream: Path, tmp_path: Path)
         "README.md": card("llama3.1", "# Llama-Tuned\nBuilt with\nLlama. Made from up/Stream.\n"),
     })  # fmt: skip
     a = audit(f"me/Llama-Tuned={r}", [reference(upstream, tmp_path / "up", "llama-3.1")])
-    assert by_duty(a, "llama-3.1") == {"copy": "for", "display": "for", "name": "for", "notice": "for", "use-policy": "fact", "users": "fact", "conflict": "for"}
+    assert by_duty(a, "llama-3.1") == {
+        "copy": "for",
+        "display": "for",
+        "name": "for",
+        "notice": "for",
+        "use-policy": "fact",
+        "users": "fact",
+        "conflict": "for",
+    }
     assert a.to_decide() == ()
 
 
@@ -85,7 +93,10 @@ def test_the_licence_text_itself_displays_nothing(upstream: Path, tmp_path: Path
 
 
 def test_the_sentence_must_stand_in_a_notice_file(upstream: Path, tmp_path: Path) -> None:
-    r = release(tmp_path / "r", {"README.md": card("other", f"# M\n{SENTENCES['qwen']}\nBuilt with Qwen\n"), "LICENSE": (TEXTS / "qwen.txt").read_text()})
+    r = release(
+        tmp_path / "r",
+        {"README.md": card("other", f"# M\n{SENTENCES['qwen']}\nBuilt with Qwen\n"), "LICENSE": (TEXTS / "qwen.txt").read_text()},
+    )
     a = audit(f"me/M={r}", [reference(upstream, tmp_path / "up", "qwen")])
     notice = next(f for f in a.findings if f.id.startswith("licence.notice:qwen"))
     assert notice.bearing == "against"
@@ -96,13 +107,21 @@ def test_the_sentence_must_stand_in_a_notice_file(upstream: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("inbound", "outbound", "bearing"),
     [
-        ("cc-by-nc-4.0", "apache-2.0", "against"), ("cc-by-nc-4.0", "cc-by-nc-4.0", "for"), ("deepseek-1.0", "mit", "against"), ("gemma", "apache-2.0", "against"),
-        ("bigscience-openrail-m", "bigscience-openrail-m", "for"), ("llama-3.1", "llama-3.3", "for"), ("qwen", "llama-3.1", "for"), ("llama-3.1", "qwen", "against"),
+        ("cc-by-nc-4.0", "apache-2.0", "against"), ("cc-by-nc-4.0", "cc-by-nc-4.0", "for"), ("deepseek-1.0", "mit", "against"), ("gemma", "apache-2.0", "against"),  # noqa: E501
+        ("bigscience-openrail-m", "bigscience-openrail-m", "for"), ("llama-3.1", "llama-3.3", "for"), ("qwen", "llama-3.1", "for"), ("llama-3.1", "qwen", "against"),  # noqa: E501
         ("apache-2.0", "cc-by-nc-4.0", ""), ("mit", "apache-2.0", ""), ("openmdw-1.0", "llama-2", ""),
     ],
 )  # fmt: skip
-def test_limits_dropped_by_the_outbound_licence(upstream: Path, tmp_path: Path, inbound: str, outbound: str, bearing: str) -> None:
-    r = release(tmp_path / "r", {"LICENSE": (TEXTS / f"{outbound}.txt").read_text(), "README.md": card(TABLE.licences[outbound].card[0] if TABLE.licences[outbound].card else "other")})
+def test_limits_dropped_by_the_outbound_licence(
+    upstream: Path, tmp_path: Path, inbound: str, outbound: str, bearing: str
+) -> None:
+    r = release(
+        tmp_path / "r",
+        {
+            "LICENSE": (TEXTS / f"{outbound}.txt").read_text(),
+            "README.md": card(TABLE.licences[outbound].card[0] if TABLE.licences[outbound].card else "other"),
+        },
+    )
     a = audit(f"me/M={r}", [reference(upstream, tmp_path / "up", inbound)])
     assert by_duty(a, inbound).get("conflict", "") == bearing
     if bearing == "against":
@@ -158,7 +177,10 @@ def test_a_declared_base_whose_weights_are_not_there_is_said(upstream: Path, tmp
 
 
 def test_an_edited_licence_and_a_card_that_says_otherwise(tmp_path: Path) -> None:
-    r = release(tmp_path / "r", {"LICENSE": (TEXTS / "qwen.txt").read_text().replace("100 million", "10 million"), "README.md": card("apache-2.0")})
+    r = release(
+        tmp_path / "r",
+        {"LICENSE": (TEXTS / "qwen.txt").read_text().replace("100 million", "10 million"), "README.md": card("apache-2.0")},
+    )
     a = audit(f"me/M={r}")
     assert {f.id for f in a.to_decide()} == {"licence.edited:LICENSE:qwen", "licence.card-differs"}
     edited = next(f for f in a.findings if f.id.startswith("licence.edited"))
@@ -186,7 +208,9 @@ def test_a_reference_made_from_the_release_asks_nothing_of_it() -> None:
     assert level_of(dataclasses.replace(down, direction="A → B")) == "established"
     assert level_of(dataclasses.replace(down, direction="undetermined")) == "established"
     assert level_of(dataclasses.replace(down, verdict="no-evidence", derived=False, direction="undetermined")) == "not-found"
-    assert level_of(dataclasses.replace(down, verdict="cannot-test", derived=False, direction="undetermined")) == "not-determinable"
+    assert (
+        level_of(dataclasses.replace(down, verdict="cannot-test", derived=False, direction="undetermined")) == "not-determinable"
+    )
 
 
 def test_a_rounded_reference_is_not_an_ancestor(upstream: Path, tmp_path: Path) -> None:

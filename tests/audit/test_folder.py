@@ -100,7 +100,7 @@ def test_a_hub_cache_is_read_through_its_links_and_no_further(tmp_path: Path) ->
     [
         ("license: mit", {"license": "mit"}),
         ("license:\n- mit\n- apache-2.0\ntags:\n- a", {"license": ["mit", "apache-2.0"]}),
-        ("tags:\n- license: gpl\nlicense: other\nlicense_name: qwen\nlicense_link: LICENSE", {"license": "other", "license_name": "qwen", "license_link": "LICENSE"}),
+        ("tags:\n- license: gpl\nlicense: other\nlicense_name: qwen\nlicense_link: LICENSE", {"license": "other", "license_name": "qwen", "license_link": "LICENSE"}),  # noqa: E501
         ("base_model: a/B # the base\nmodel-index:\n- name: x\n  results: [1, 2]", {"base_model": "a/B"}),
         ("{license: mit, x: 1}", {"license": "mit"}),
         ("", {}),
@@ -128,7 +128,13 @@ def test_declared_reads_card_config_and_adapter(tmp_path: Path) -> None:
          "config.json": '{"_name_or_path": "Qwen/Qwen2.5-3B"}'},
     )  # fmt: skip
     d = read_declared(open_tree(where), "m")
-    assert (d.licence_id, d.base_models, d.relation, d.config_base, d.name) == ("qwen-research", ("Qwen/Qwen2.5-3B",), "finetune", "Qwen/Qwen2.5-3B", "m")
+    assert (d.licence_id, d.base_models, d.relation, d.config_base, d.name) == (
+        "qwen-research",
+        ("Qwen/Qwen2.5-3B",),
+        "finetune",
+        "Qwen/Qwen2.5-3B",
+        "m",
+    )
     (where / "README.md").unlink()
     (where / "config.json").write_text('{"_name_or_path": "/home/me/llama"}')
     (where / "adapter_config.json").write_text('{"base_model_name_or_path": "a/B"}')

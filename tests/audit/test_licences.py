@@ -56,7 +56,9 @@ def test_every_published_text_is_identified_as_itself_and_unedited(name: str) ->
 @pytest.mark.parametrize("name", PLAIN)
 def test_line_breaks_case_punctuation_and_the_copyright_line_are_no_edits(name: str) -> None:
     words = TEXTS[f"{name}.txt"].split()
-    text = "Copyright (c) 2026 Somebody Else\n\n" + "\n".join(" ".join(words[i : i + 7]) for i in range(0, len(words), 7)).upper().replace('"', "“")
+    text = "Copyright (c) 2026 Somebody Else\n\n" + "\n".join(
+        " ".join(words[i : i + 7]) for i in range(0, len(words), 7)
+    ).upper().replace('"', "“")
     (found,) = identify("LICENSE", text)
     assert (found.licence, found.state) == (name, "unedited"), found.edits[:3]
 
@@ -65,7 +67,11 @@ def test_line_breaks_case_punctuation_and_the_copyright_line_are_no_edits(name: 
 def test_one_word_changed_anywhere_is_an_edit_with_its_line(name: str) -> None:
     rng = random.Random(name)
     lines = TEXTS[f"{name}.txt"].split("\n")
-    inner = [i for i, line in enumerate(lines) if 5 < i < len(lines) * 0.8 and len(line.split()) > 3 and not line.strip().lower().startswith("copyright")]
+    inner = [
+        i
+        for i, line in enumerate(lines)
+        if 5 < i < len(lines) * 0.8 and len(line.split()) > 3 and not line.strip().lower().startswith("copyright")
+    ]
     at = rng.choice(inner)
     words = lines[at].split(" ")
     place = next(i for i, w in enumerate(words) if i > 0 and w.isalpha())
@@ -114,10 +120,10 @@ def test_texts_kept_as_hashes_are_compared_word_by_word(name: str) -> None:
 
 def test_other_spdx_texts_go_to_the_classifier_and_prose_to_nobody() -> None:
     isc = (
-        "ISC License\n\nCopyright (c) 2024 A B\n\nPermission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby "
-        "granted, provided that the above copyright notice and this permission notice appear in all copies.\n\nTHE SOFTWARE IS PROVIDED \"AS IS\" AND THE AUTHOR "
-        "DISCLAIMS ALL WARRANTIES WITH REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE "
-        "FOR ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN ACTION OF "
+        "ISC License\n\nCopyright (c) 2024 A B\n\nPermission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby "  # noqa: E501
+        'granted, provided that the above copyright notice and this permission notice appear in all copies.\n\nTHE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR '
+        "DISCLAIMS ALL WARRANTIES WITH REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE "  # noqa: E501
+        "FOR ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN ACTION OF "  # noqa: E501
         "CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE."
     )
     assert [(t.licence, t.state) for t in identify("L", isc)] == [("ISC", "spdx")]
@@ -166,10 +172,7 @@ def test_the_model_table_refuses_unknown_licences_and_keys() -> None:
 
 
 def test_every_named_licence_of_the_brief_is_there_with_duties_and_a_source() -> None:
-    wanted = (
-        "llama-2 llama-3 llama-3.1 llama-3.2 llama-3.3 llama-4 qwen qwen-research tongyi-qianwen deepseek-1.0 gemma bigscience-openrail-m openpangu-1.0 "
-        "cc-by-nc-4.0 openmdw-1.0 apache-2.0 mit"
-    ).split()
+    wanted = ["llama-2", "llama-3", "llama-3.1", "llama-3.2", "llama-3.3", "llama-4", "qwen", "qwen-research", "tongyi-qianwen", "deepseek-1.0", "gemma", "bigscience-openrail-m", "openpangu-1.0", "cc-by-nc-4.0", "openmdw-1.0", "apache-2.0", "mit"]  # noqa: E501
     for name in wanted:
         one = TABLE.licences[name]
         assert one.obligations and one.text_source, name

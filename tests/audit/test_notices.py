@@ -10,7 +10,7 @@ import pytest
 from begat.audit.notices import change_statements, fate, read_anywhere, read_header
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "benchmarks" / "audit")]
+sys.path += [str(ROOT / "benchmarks" / "audit")]
 
 import notices as matrix  # noqa: E402
 
@@ -30,7 +30,11 @@ def test_the_matrix_covers_every_label() -> None:
 @pytest.mark.parametrize(
     ("line", "years", "holders"),
     [
-        ("# Copyright 2024 The Qwen team, Alibaba Group and the HuggingFace Inc. team. All rights reserved.", {2024}, {"qwen", "alibaba", "huggingface"}),
+        (
+            "# Copyright 2024 The Qwen team, Alibaba Group and the HuggingFace Inc. team. All rights reserved.",
+            {2024},
+            {"qwen", "alibaba", "huggingface"},
+        ),
         ("# Copyright (c) 2018-2020, EXAMPLE CORPORATION.  All rights reserved.", {2018, 2019, 2020}, {"example"}),
         ("# (c) 2021 Jane Doe <jane@example.org>", {2021}, {"jane doe"}),
         ("# © 2019, 2021 Example Labs", {2019, 2021}, {"example labs"}),

@@ -38,7 +38,10 @@ def test_the_schema_is_a_schema_and_knows_every_field() -> None:
     schema = load_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     assert set(schema["properties"]) - {"schema_version", "tool", "version"} == {f.name for f in dataclasses.fields(Audit)}
-    homes = {n: getattr(types, n, None) or getattr(code_types, n.removeprefix("Code") if n == "CodeSpan" else n) for n in schema["$defs"]}
+    homes = {
+        n: getattr(types, n, None) or getattr(code_types, n.removeprefix("Code") if n == "CodeSpan" else n)
+        for n in schema["$defs"]
+    }
     for name, home in homes.items():
         assert set(schema["$defs"][name]["properties"]) == {f.name for f in dataclasses.fields(home)}, name
         assert schema["$defs"][name]["additionalProperties"] is False
@@ -63,7 +66,9 @@ def test_sarif(enacted: Enacted, case: str) -> None:
     for result in run["results"]:
         assert rules[result["ruleIndex"]] == result["ruleId"]
         assert result["kind"] in ("pass", "open", "informational", "notApplicable", "review", "fail")
-        assert result["level"] in ("error", "warning", "note") if result["kind"] == "fail" else result["level"] == "none"  # SARIF 3.27.9, 3.27.10
+        assert (
+            result["level"] in ("error", "warning", "note") if result["kind"] == "fail" else result["level"] == "none"
+        )  # SARIF 3.27.9, 3.27.10
         assert result["message"]["text"]
         uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
         assert re.fullmatch(r"[A-Za-z0-9/._~%-]+", uri)
@@ -86,7 +91,9 @@ def test_cyclonedx_is_strictly_valid(enacted: Enacted, case: str) -> None:
 
 def test_the_pedigree_holds_established_ancestors_only(enacted: Enacted) -> None:
     def pedigree(case: str) -> dict[str, typing.Any]:
-        return typing.cast("dict[str, typing.Any]", json.loads(cyclonedx_text(enacted[case][1]))["metadata"]["component"].get("pedigree", {}))
+        return typing.cast(
+            "dict[str, typing.Any]", json.loads(cyclonedx_text(enacted[case][1]))["metadata"]["component"].get("pedigree", {})
+        )
 
     (ancestor,) = pedigree("renamed-everything")["ancestors"]
     assert ancestor["name"] == "example/Ruda-14B"
@@ -122,7 +129,20 @@ def hostile(a: Audit) -> Audit:
 
     def turn(value: typing.Any, depth: int = 0) -> typing.Any:
         if dataclasses.is_dataclass(value):
-            keep = ("axis", "level", "bearing", "severity", "question", "label", "state", "sha256", "status", "judged", "references_digest", "check")
+            keep = (
+                "axis",
+                "level",
+                "bearing",
+                "severity",
+                "question",
+                "label",
+                "state",
+                "sha256",
+                "status",
+                "judged",
+                "references_digest",
+                "check",
+            )
             return dataclasses.replace(value, **{  # type: ignore[type-var]
                 f.name: getattr(value, f.name) if f.name in keep else turn(getattr(value, f.name), depth + 1) for f in dataclasses.fields(value)
             })  # fmt: skip

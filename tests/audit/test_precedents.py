@@ -15,7 +15,7 @@ Enacted = dict[str, tuple[Path, Audit]]
 UPSTREAM = "example/Ruda-14B"
 #: words of a judgement; `begat.audit` measures and does not use them of a release
 JUDGING = re.compile(
-    r"\b(?:stole\w*|theft|steal\w*|plagiari\w+|guilty|illegal\w*|unlawful\w*|infring\w+|violat\w+|breach(?!\s+by|\.)\w*|fraud\w*|copied from|pirat\w+|liab\w+)\b",
+    r"\b(?:stole\w*|theft|steal\w*|plagiari\w+|guilty|illegal\w*|unlawful\w*|infring\w+|violat\w+|breach(?!\s+by|\.)\w*|fraud\w*|copied from|pirat\w+|liab\w+)\b",  # noqa: E501
     re.IGNORECASE,
 )
 
@@ -84,14 +84,22 @@ def test_everything_renamed_is_seen_part_by_part(enacted: Enacted) -> None:
 def test_duties_follow_from_the_part_that_was_measured(enacted: Enacted) -> None:
     _, a = enacted["renamed-everything"]
     model = [f.id for f in a.to_decide() if ":llama-3.1:" in f.id]
-    assert {i.split(":")[0] for i in model} == {"licence.copy", "licence.display", "licence.name", "licence.notice", "licence.conflict"}
+    assert {i.split(":")[0] for i in model} == {
+        "licence.copy",
+        "licence.display",
+        "licence.name",
+        "licence.notice",
+        "licence.conflict",
+    }
     code = [f for f in a.findings if f.id.startswith("licence.") and ":apache-2.0:" in f.id]
     assert {f.id.split(":")[0] for f in code} == {"licence.copy"}  # seen to be done; the header's licence, not the model's
     _, kept = enacted["kept-notice"]
     assert not [f for f in kept.findings if ":llama-3.1:" in f.id]
 
 
-@pytest.mark.parametrize("case", ["kept-notice", "renamed-tensors, own weights", "renamed-tensors, others' weights", "renamed-everything"])
+@pytest.mark.parametrize(
+    "case", ["kept-notice", "renamed-tensors, own weights", "renamed-tensors, others' weights", "renamed-everything"]
+)
 def test_no_sentence_judges(enacted: Enacted, case: str) -> None:
     _, a = enacted[case]
     own = [a.sentence, *a.caveats, a.coverage, *a.not_asked, *(x.sentence for x in a.answers)]

@@ -85,7 +85,9 @@ def test_too_few_shared_tokens_say_nothing() -> None:
     assert (result.level, result.judged) == ("not-determinable", "")
 
 
-@pytest.mark.parametrize("order", [sorted, lambda t: sorted(t, key=lambda x: (len(x), x)), lambda t: sorted(t, key=lambda x: (-len(x), x))])
+@pytest.mark.parametrize(
+    "order", [sorted, lambda t: sorted(t, key=lambda x: (len(x), x)), lambda t: sorted(t, key=lambda x: (-len(x), x))]
+)
 def test_vocabularies_sorted_by_a_rule_are_no_evidence(order: object) -> None:
     rng = random.Random(5)
     tokens = words(rng, 4000)
@@ -117,7 +119,11 @@ def test_extended_pruned_and_moved_vocabularies_are_located() -> None:
 
 def bpe(folder: Path, vocab: dict[str, int], merges: list[str], **more: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    raw = {"model": {"type": "BPE", "vocab": vocab, "merges": merges}, "added_tokens": [], "pre_tokenizer": {"type": "ByteLevel"}} | more
+    raw = {
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges},
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "ByteLevel"},
+    } | more
     (folder / "tokenizer.json").write_text(json.dumps(raw))
     return folder
 
@@ -158,8 +164,20 @@ def test_merges_as_pairs_and_as_lines_are_the_same(tmp_path: Path) -> None:
 
 def test_parts_are_compared_one_by_one(tmp_path: Path) -> None:
     vocab, merges = trained(4)
-    a = bpe(tmp_path / "a", vocab, merges, normalizer={"type": "NFC"}, added_tokens=[{"id": 5000, "content": "<|a|>", "special": True}])
-    b = bpe(tmp_path / "b", vocab, merges, normalizer={"type": "NFKC"}, added_tokens=[{"id": 5000, "content": "<|a|>", "special": True}])
+    a = bpe(
+        tmp_path / "a",
+        vocab,
+        merges,
+        normalizer={"type": "NFC"},
+        added_tokens=[{"id": 5000, "content": "<|a|>", "special": True}],
+    )
+    b = bpe(
+        tmp_path / "b",
+        vocab,
+        merges,
+        normalizer={"type": "NFKC"},
+        added_tokens=[{"id": 5000, "content": "<|a|>", "special": True}],
+    )
     (a / "chat_template.jinja").write_text("{{ x }}\n")
     (b / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
     result = compare_tokenizers(a, b, "b")

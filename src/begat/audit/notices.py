@@ -127,7 +127,7 @@ def read_anywhere(text: str) -> Header:
 
 
 def _header_of(head: str, last: int) -> Header:
-    copyrights = []
+    copyrights: list[Copyright] = []
     for number, line in enumerate(head.split("\n"), 1):
         short = line[:_MAX_LINE]  # a line of megabytes is no notice and would keep the patterns busy
         if _MARK.search(short) and len(copyrights) < _MAX_STATEMENTS:

@@ -22,6 +22,7 @@ from begat.audit.code import CodeReference, CodeReport
 from begat.audit.extras import require_extra
 from begat.audit.findings import Facts, conclude
 from begat.audit.folder import Tree, open_tree
+from begat.audit.licences.deep import look_deeper
 from begat.audit.licences.identify import identify
 from begat.audit.notices import read_header
 from begat.audit.party import Named, describe, parse_reference
@@ -54,7 +55,7 @@ class _Side:
 
 
 def audit(
-    release: str | Path, references: Sequence[str | Path] = (), *, weights: bool = True, nonce: str = "", signature_key: Path | None = None,
+    release: str | Path, references: Sequence[str | Path] = (), *, weights: bool = True, nonce: str = "", deep: bool = False, signature_key: Path | None = None,
     progress: Progress | None = None,
 ) -> Audit:  # fmt: skip
     """Audit a release folder against references.
@@ -64,6 +65,7 @@ def audit(
         references: folders or archives, each as PATH, ID=PATH or ID@VERSION=PATH; ID is a repository id or package name.
         weights: compare weights where both sides have them.
         nonce: passed to `compare`.
+        deep: ask ScanCode, where it is installed, about licence texts that are not recognised.
         signature_key: public key for a model-signing signature, where the release carries one.
         progress: told about long work.
 
@@ -79,7 +81,7 @@ def audit(
         raise InputError("a release is a folder", file=folder, fix="unpack it, or name the folder that holds it")
     tree = open_tree(folder)
     sides = _sides([parse_reference(str(r)) for r in references], folder)
-    texts = licence_texts(tree)
+    texts, deeper = look_deeper(tree, licence_texts(tree)) if deep else (licence_texts(tree), "")
     declared = read_declared(tree, named.id)
     own = _Side(describe(named, tree, texts, declared), tree)
     measured = _weights(own, sides, weights, nonce, progress)
@@ -96,11 +98,11 @@ def audit(
         sentence=conclusion.sentence, release=own.party, references=facts.references, answers=conclusion.answers, weights=measured, code=code,
         code_not_run=code_not_run, tokenizers=tokenizers, notices=facts.notices, licence_texts=texts, headers=facts.headers,
         declared=declared, ancestors=conclusion.ancestors, signature=verify(tree, signature_key), findings=conclusion.findings,
-        coverage=conclusion.coverage, references_digest=_digest(sides), caveats=conclusion.caveats, not_asked=NOT_ASKED,
+        coverage=conclusion.coverage, references_digest=_digest(sides), caveats=(*conclusion.caveats, *([deeper] if deeper else [])), not_asked=NOT_ASKED,
         seconds=time.perf_counter() - start,
         replay={
             "tool": "begat", "version": begat.__version__, "release": str(release), "references": [str(r) for r in references],
-            "weights": weights, "nonce": nonce,
+            "weights": weights, "nonce": nonce, "deep": deep,
         },
     )  # fmt: skip
 

@@ -233,7 +233,8 @@ class LicenceText:
 
     Attributes:
         licence: id in begat's table, or an SPDX id, or "" when not identified.
-        state: "unedited", "edited", "appended" (text added, nothing else), "spdx" (identified by licenseclassifier, not compared word by word),
+        state: "unedited", "edited", "appended" (text added, nothing else), "spdx" (identified by licenseclassifier, not compared word by
+            word), "scancode" (named by ScanCode),
             "unknown".
         same: share of the published words found in order; edits: the differences, at most 40.
     """

@@ -45,6 +45,7 @@ class _Many(click.Command):
     help="Compare weights where both sides have them (as begat compare does).",
 )
 @click.option("--nonce", default="", help="Your own word, mixed into the public seed of the weights comparison.")
+@click.option("--deep", is_flag=True, help="Ask ScanCode, where it is installed, about licence texts that are not recognised.")
 @click.option("--signature-key", type=_FILE, help="Public key to verify a model-signing signature of the release with.")
 @click.option("--fail-on", type=click.Choice(["indicated", "established", "never"]), default="indicated", show_default=True,
               help="Weakest level of a finding against the release that makes the exit code 1.")  # fmt: skip
@@ -54,7 +55,7 @@ class _Many(click.Command):
 @click.option("--cyclonedx", type=_FILE, help="Also write a CycloneDX 1.6 ML-BOM whose pedigree names established ancestors.")
 @click.option("--intoto", type=_FILE, help="Also write an in-toto statement over the evidence (the JSON report).")
 def audit(
-    release: Path, references: tuple[str, ...], weights: bool, nonce: str, signature_key: Path | None, fail_on: str, as_json: bool,
+    release: Path, references: tuple[str, ...], weights: bool, nonce: str, deep: bool, signature_key: Path | None, fail_on: str, as_json: bool,
     html: Path | None, sarif: Path | None, cyclonedx: Path | None, intoto: Path | None,
 ) -> int:  # fmt: skip
     """Was anything reused in a release, is it attributed, and do the licences allow it?
@@ -65,7 +66,9 @@ def audit(
     from begat.audit.run import audit as run
     from begat.report.audit_json import dumps
 
-    result = run(release, references, weights=weights, nonce=nonce, signature_key=signature_key, progress=StderrProgress())
+    result = run(
+        release, references, weights=weights, nonce=nonce, deep=deep, signature_key=signature_key, progress=StderrProgress()
+    )
     if html is not None:
         from begat.report.audit_html import render_audit_html
 

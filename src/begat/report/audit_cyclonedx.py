@@ -29,10 +29,11 @@ def cyclonedx_text(audit: Audit) -> str:
         raise MissingExtraError("a CycloneDX BOM needs cyclonedx-python-lib", fix="pip install 'begat[audit]'") from None
     parties = {p.id: p for p in audit.references}
     established = [a for a in audit.ancestors if a.established]
+    answers = [(f"answer-{x.question}", f"{x.status} ({x.level}): {x.sentence}") for x in audit.answers]
     model = Component(
         name=_text(audit.declared.name or audit.release.id), type=ComponentType.MACHINE_LEARNING_MODEL, bom_ref="release",
         version=_text(audit.release.version or audit.release.sha256[:16]), licenses=_licences(audit.release.licence),
-        properties=_properties([("release-sha256", audit.release.sha256), *((f"answer-{x.question}", f"{x.status} ({x.level}): {x.sentence}") for x in audit.answers)]),
+        properties=_properties([("release-sha256", audit.release.sha256), *answers]),
         pedigree=Pedigree(ancestors=[_ancestor(a, parties[a.reference], n) for n, a in enumerate(established)], notes=_text(_notes(audit), 4000)),
     )  # fmt: skip
     bom = Bom(serial_number=uuid.uuid5(_SPACE, f"{audit.release.sha256}{audit.references_digest}"))

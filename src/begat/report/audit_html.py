@@ -24,7 +24,8 @@ _GROUPS = (
 )
 #: status of an answer → colour: blue is shared, orange is apart, ink is for a person to decide
 _STATUS_TONES = {
-    "shared": "shared", "indicated": "part", "not found": "apart", "kept": "part", "said": "part", "not all kept": "decide", "to decide": "decide", "not said": "decide",
+    "shared": "shared", "indicated": "part", "not found": "apart", "kept": "part", "said": "part", "not all kept": "decide",
+    "to decide": "decide", "not said": "decide",
 }  # fmt: skip
 _TONES = {"established": "shared", "indicated": "part", "not-determinable": "open", "not-found": "apart"}
 

@@ -67,6 +67,7 @@ def _own_text(text: LicenceText) -> Finding:
         "unedited": f"{text.file} is the unedited {name}.",
         "appended": f"{text.file} is the {name} with text added before or behind it.",
         "spdx": f"{text.file} was identified as {name} by coverage; it was not compared word by word.",
+        "scancode": f"{text.file} was named {name} by ScanCode; whether it was edited is not known.",
         "unknown": f"{text.file} holds no licence text that was recognised.",
     }
     known = text.state in ("unedited", "appended")

