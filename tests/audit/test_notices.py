@@ -89,3 +89,12 @@ def test_statements_of_change() -> None:
     assert change_statements("import x  # adapted from the paper's code\n") == {"adapted from the paper's code"}
     assert change_statements("# Licensed under the Apache License\nx = 'modified'\n") == frozenset()
     assert change_statements("x = (\n# changed here\n") == {"changed here"}  # does not parse
+
+
+def test_upstreams_own_statements_are_not_the_releases() -> None:
+    from begat.audit.attribution import own_statements
+
+    upstream = frozenset({"Copied from models.llama with Llama->Qwen2; adapted to windows", "It has been modified from its original forms"})
+    renamed = frozenset({"Copied from models.llama with Llama->Mine; adapted to windows", "It has been modified from its original forms"})
+    assert own_statements(renamed, upstream) == frozenset()
+    assert own_statements(renamed | {"Modified by Mine in 2026: no bias"}, upstream) == {"Modified by Mine in 2026: no bias"}

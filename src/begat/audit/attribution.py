@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from begat.audit.code.types import CodeReport
 from begat.audit.folder import Tree
 from begat.audit.notices import Fate, Header, change_statements, fate, read_anywhere, read_header
 from begat.audit.types import NoticeResult
 
+_ALIKE = 0.6  # share of words from which a statement is upstream's own
 #: names of files beside the code that may carry notices instead of it
 _PLACES = ("notice", "readme", "license", "licence", "copyright", "authors", "third", "open source software notice", "copying")
 
@@ -110,12 +112,18 @@ def _result(
             file, one, f"versions or files that fit equally well disagree ({said}{' …' if len(fates) > 4 else ''})"
         )
     key, (what, upstream, source) = next(iter(fates.items()))
-    statements = change_statements(text) - change_statements(source)
+    statements = own_statements(change_statements(text), change_statements(source))
     return NoticeResult(
         file=file, reference=key[0], version=key[1], upstream_file=key[2], candidates=tuple(map(_words, fates)), label=what.label,
         place=file if what.place == "file" else what.place, why=_why(what, len(fates)), upstream=upstream.elements, missing=what.missing,
         own=what.own, changed=text.split() != source.split(), change_notice=bool(statements), lines=one.lines,
     )  # fmt: skip
+
+
+def own_statements(found: frozenset[str], upstream: frozenset[str]) -> frozenset[str]:
+    """Statements of change that are not upstream's, however names in them were replaced."""
+    theirs = [s.casefold().split() for s in upstream]
+    return frozenset(s for s in found if not any(SequenceMatcher(None, s.casefold().split(), t, autojunk=False).ratio() >= _ALIKE for t in theirs))
 
 
 def _words(key: tuple[str, str, str]) -> str:

@@ -45,7 +45,8 @@ def render_audit(audit: Audit, width: int = 80, color: bool = False) -> str:
         page.wrap(f"against  {party.id} {party.version}  ({', '.join(party.has)}{licence})", "", "         ", style=_DIM)
     page.heading("Answers", "each question on its own; none follows from another")
     for answer in a.answers:
-        page.wrap(f"{QUESTIONS[answer.question]:<19} {answer.status}; {answer.sentence.split(': ', 1)[-1]}", "  ", " " * 22)
+        said = answer.sentence.split(": ", 1)[-1]
+        page.wrap(f"{QUESTIONS[answer.question]:<19} {said if said.startswith(answer.status) else f'{answer.status}; {said}'}", "  ", " " * 22)
     page.heading("To decide", "findings against the release; a person decides")
     _findings(page, a.to_decide(), _YELLOW)
     page.heading("Seen to be done")
