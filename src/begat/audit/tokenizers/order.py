@@ -4,7 +4,7 @@ Enters: ids of shared tokens in two vocabularies.  Leaves: the longest increasin
 
 Null of the bound. Were the shared tokens in independent uniform order, the longest of n would be about 2 sqrt(n) (Vershik & Kerov 1977; Logan & Shepp 1977),
 and P(longest >= k) <= C(n, k)/k! (`begat.stats.monotone`). That null is *too generous*: tokenizers trained apart both list frequent strings first, so
-their orders correlate: on real pairs trained apart the longest run is 3.1 to 4.7 sqrt(n) (`benchmarks/audit/tokenizer_pairs.py`). The bound is
+their orders correlate: on real pairs trained apart the longest run is up to 4.7 sqrt(n) (`benchmarks/audit/tokenizer_pairs.py`). The bound is
 therefore shown, and the
 judgement asks for a multiple of it that real pairs trained apart stay far below, and for a large share of the tokens besides.
 
