@@ -39,7 +39,7 @@ def test_a_signature_without_the_package_says_so_and_changes_nothing(tmp_path: P
 def test_a_signature_with_the_package(tmp_path: Path) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
-    from model_signing import signing
+    from model_signing import hashing, signing
 
     r = release(tmp_path / "r", "LICENSE", "model.safetensors")
     key = ec.generate_private_key(ec.SECP256R1())
@@ -47,7 +47,8 @@ def test_a_signature_with_the_package(tmp_path: Path) -> None:
     plain = serialization.NoEncryption()
     private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
     public.write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
-    signing.Config().use_elliptic_key_signer(private_key=private).sign(r, r / "model.sig")
+    files = hashing.Config().set_ignored_paths(paths=[r / "model.sig"])  # as its command line does
+    signing.Config().use_elliptic_key_signer(private_key=private).set_hashing_config(files).sign(r, r / "model.sig")
     assert verify(open_tree(r), None).status == "not-run"
     assert verify(open_tree(r), public).status == "verified"
     (r / "LICENSE").write_text("Other terms.\n")
