@@ -66,6 +66,6 @@ def test_scancode_is_never_required(tmp_path: Path) -> None:
 @pytest.mark.skipif(find_spec("scancode") is None, reason="needs scancode-toolkit")
 def test_scancode_names_what_the_table_does_not(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
-    (tmp_path / "r" / "LICENSE").write_text("Licensed under the EUPL, version 1.2 only. https://joinup.ec.europa.eu/software/page/eupl\n")
+    (tmp_path / "r" / "LICENSE").write_text("These files are licensed under the Mozilla Public License 2.0 (MPL-2.0).\n")
     (text,) = audit(tmp_path / "r", deep=True).licence_texts
-    assert (text.state, text.licence) == ("scancode", "EUPL-1.2")
+    assert (text.state, text.licence) == ("scancode", "MPL-2.0")
