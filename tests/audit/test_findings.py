@@ -168,6 +168,14 @@ def test_a_declared_base_that_is_measured_is_counted_once_and_disclosed(upstream
     assert a.ancestors[0].declared
 
 
+def test_a_mention_is_a_word_and_not_a_part_of_one(upstream: Path, tmp_path: Path) -> None:
+    ref = reference(upstream, tmp_path / "up", "mit")
+    r = release(tmp_path / "r", {"README.md": card("mit", "# M\nIt can upStream and Streamline.\n"), "LICENSE": (TEXTS / "mit.txt").read_text()})
+    assert [f.id for f in audit(f"me/M={r}", [ref]).to_decide()] == ["disclosure.weights:up/Stream"]
+    (r / "README.md").write_text(card("mit", "# M\nFine-tuned from Stream.\n"))
+    assert audit(f"me/M={r}", [ref]).to_decide() == ()
+
+
 def test_a_declared_base_whose_weights_are_not_there_is_said(upstream: Path, tmp_path: Path) -> None:
     r = release(tmp_path / "r", {"README.md": card("llama3.1", more="base_model: up/Stream\n")}, member="stranger")
     a = audit(f"me/M={r}", [reference(upstream, tmp_path / "up", "llama-3.1")])

@@ -160,6 +160,18 @@ def test_where_a_licence_is_known_from(tmp_path: Path) -> None:
     assert described(tmp_path / "5", {"x.py": ""}, "p") == ("", "")
 
 
+def test_a_models_licence_and_its_codes_are_told_apart(tmp_path: Path) -> None:
+    texts = Path(__file__).parents[2] / "src/begat/audit/licences/texts"
+    mit, deepseek = (texts / "mit.txt").read_text(), (texts / "deepseek-1.0.txt").read_text()
+    where = folder(tmp_path / "x", {"LICENSE-CODE": mit, "LICENSE-MODEL": deepseek, "third_party/LICENSE": mit})
+    tree = open_tree(where)
+    party = describe(parse_reference(str(where)), tree, licence_texts(tree), read_declared(tree, "x"))
+    assert (party.licence, party.licence_source, party.code_licence) == ("deepseek-1.0", "LICENSE-MODEL (unedited)", "mit")
+    (where / "LICENSE-CODE").unlink()
+    tree = open_tree(where)
+    assert describe(parse_reference(str(where)), tree, licence_texts(tree), read_declared(tree, "x")).code_licence == "deepseek-1.0"
+
+
 def test_archives_of_other_tools(tmp_path: Path) -> None:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as t:

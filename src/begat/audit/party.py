@@ -53,13 +53,14 @@ def parse_reference(text: str) -> Named:
 def describe(named: Named, tree: Tree, texts: tuple[LicenceText, ...], declared: Declared) -> Party:
     """The party behind what was named."""
     licence, source = _licence(named, tree, texts, declared)
+    for_code = [t.licence for t in ranked(texts) if t.licence and "code" in t.file.rsplit("/", 1)[-1].casefold()]
     readable = list(tree.texts())
     total = hashlib.sha256(digest(tree, readable).encode())
     for name in sorted(set(tree.sizes) - set(readable)):
         total.update(f"{name}\0{tree.sizes[name]}\n".encode("utf-8", "surrogatepass"))
     return Party(
         id=named.id, path=str(named.path), version=named.version, sha256=total.hexdigest(), files=len(tree.sizes), skipped=tree.skipped,
-        licence=licence, licence_source=source, has=tuple(_has(tree, texts)),
+        licence=licence, licence_source=source, code_licence=for_code[0] if for_code else licence, has=tuple(_has(tree, texts)),
     )  # fmt: skip
 
 
@@ -81,12 +82,21 @@ def _has(tree: Tree, texts: tuple[LicenceText, ...]) -> list[str]:
     return out
 
 
+def ranked(texts: tuple[LicenceText, ...]) -> list[LicenceText]:
+    """Licence texts, that of the whole first: what is called a model's licence before the rest, what is called the code's last, the root before folders."""
+
+    def rank(t: LicenceText) -> tuple[bool, bool, bool, int, str]:
+        last = t.file.rsplit("/", 1)[-1].casefold()
+        return "/" in t.file and ".dist-info/" not in t.file, "model" not in last, "code" in last, t.file.count("/"), t.file
+
+    return sorted(texts, key=rank)
+
+
 def _licence(named: Named, tree: Tree, texts: tuple[LicenceText, ...], declared: Declared) -> tuple[str, str]:
     """(id, how it is known)."""
-    known = [t for t in texts if t.licence]
+    known = [t for t in ranked(texts) if t.licence]
     if known:
-        first = min(known, key=lambda t: (t.file.count("/"), t.file))
-        return first.licence, f"{first.file} ({first.state})"
+        return known[0].licence, f"{known[0].file} ({known[0].state})"
     model = TABLE.of_model(named.id, named.version)
     if model is not None:
         return model.licence, f"begat's table, by repository id ({model.source})"

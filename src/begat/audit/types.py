@@ -111,7 +111,8 @@ class Party:
         id: repository id or package name as given or found; version: as given or found, "" = unknown.
         sha256: over the sorted (path, sha256) of every file that was read; weights by their headers' digest.
         files: how many were read; skipped: (path, why) of those that were not.
-        licence: id of the licence that it is under as far as known, "" = unknown; licence_source: how that is known.
+        licence: id of the licence that it is under as far as known, "" = unknown; licence_source: how that is known. code_licence: that of its code,
+            where a licence file of its own says so, else the same.
         has: which of "weights", "code", "tokenizer", "licence", "card", "notice" are there.
     """
 
@@ -123,6 +124,7 @@ class Party:
     skipped: tuple[tuple[str, str], ...]
     licence: str
     licence_source: str
+    code_licence: str
     has: tuple[str, ...]
 
 

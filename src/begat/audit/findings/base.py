@@ -5,6 +5,7 @@ Enters: everything measured.  Leaves: `Facts` for the rules, helpers that build 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -88,15 +89,13 @@ def declared_as_base(facts: Facts, name: str) -> bool:
 
 def mentioned(facts: Facts, name: str) -> str:
     """The document of the release that mentions a reference by name; "" when none does."""
-    wanted = name.rsplit("/", 1)[-1].casefold()
-    if len(wanted) < 4:
-        return ""
+    wanted = re.compile(r"(?<![\w.-])" + re.escape(name.rsplit("/", 1)[-1]) + r"(?!\w)", re.IGNORECASE)
     for file in sorted(facts.tree.sizes):
         if file.casefold().endswith((".md", ".txt", ".rst")) or file.rsplit("/", 1)[-1].casefold().startswith(
             ("notice", "open source")
         ):
             text = facts.tree.text(file)
-            if text is not None and wanted in text.casefold():
+            if text is not None and wanted.search(text):
                 return file
     return ""
 

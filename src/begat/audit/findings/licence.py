@@ -12,6 +12,7 @@ from begat.audit.findings.reuse import code_tied
 from begat.audit.folder import Tree
 from begat.audit.licences.checks import Held, check, limits_dropped
 from begat.audit.licences.table import TABLE, Obligation
+from begat.audit.party import ranked
 from begat.audit.types import Ancestor, Clause, Evidence, Finding, LicenceText, Reference, Span
 
 _LIMIT_WORDS = {
@@ -81,7 +82,7 @@ def _own_text(text: LicenceText) -> Finding:
 
 def outbound(facts: Facts) -> tuple[str, str]:
     """(licence id, where it is stated): the release's LICENSE text, else its card."""
-    known = [t for t in facts.texts if t.licence and "/" not in t.file]
+    known = [t for t in ranked(facts.texts) if t.licence and "/" not in t.file]
     if known:
         return known[0].licence, known[0].file
     return facts.declared.licence_id or facts.declared.expression, "README.md"

@@ -20,7 +20,7 @@ def licence_of(facts: Facts, n: NoticeResult) -> str:
     party, tree = facts.party(n.reference, n.version), facts.tree_of(n.reference, n.version)
     text = tree.text(n.upstream_file) if n.upstream_file in tree.sizes else None
     named = [x for x in (read_header(text).licences if text is not None else ()) if x in TABLE.licences]
-    return named[0] if len(named) == 1 else party.licence
+    return named[0] if len(named) == 1 else party.code_licence
 
 
 def findings(facts: Facts) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ def ancestors(facts: Facts) -> tuple[Ancestor, ...]:
             Ancestor(
                 reference=name, version=party.version, established=tuple(found["established"]), indicated=tuple(found["indicated"]),
                 declared=declared_as_base(facts, name), licence=party.licence, licence_source=party.licence_source,
-                code_licences=licences or ((party.licence,) if party.licence else ()),
+                code_licences=licences or ((party.code_licence,) if party.code_licence else ()),
             )
         )  # fmt: skip
     return tuple(out)
