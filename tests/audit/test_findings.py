@@ -84,6 +84,20 @@ def test_a_llama_derivative_that_does_nothing(upstream: Path, tmp_path: Path) ->
     }  # fmt: skip
 
 
+def test_a_name_that_was_not_given_is_not_judged(upstream: Path, tmp_path: Path) -> None:
+    r = release(tmp_path / "r", {"README.md": card("llama3.1")})
+    ref = reference(upstream, tmp_path / "up", "llama-3.1")
+    assert by_duty(audit(r, [ref]), "llama-3.1")["name"] == "fact"
+    assert by_duty(audit(f"me/Tuned={r}", [ref]), "llama-3.1")["name"] == "against"
+    (r / "README.md").write_text(card("llama3.1", more="model_name: Llama-Tuned\n"))
+    assert by_duty(audit(r, [ref]), "llama-3.1")["name"] == "for"
+
+
+def test_an_older_edition_of_the_declared_licence_is_no_contradiction(tmp_path: Path) -> None:
+    r = release(tmp_path / "r", {"LICENSE": (TEXTS / "gemma-2024.txt").read_text(), "README.md": card("gemma")})
+    assert audit(r).to_decide() == ()
+
+
 def test_the_licence_text_itself_displays_nothing(upstream: Path, tmp_path: Path) -> None:
     r = release(tmp_path / "r", {"LICENSE": (TEXTS / "llama-3.1.txt").read_text(), "README.md": card("llama3.1")})
     a = audit(f"me/Llama-Tuned={r}", [reference(upstream, tmp_path / "up", "llama-3.1")])

@@ -83,6 +83,12 @@ def test_one_word_changed_anywhere_is_an_edit_with_its_line(name: str) -> None:
     assert old in found.edits[0].before
 
 
+def test_marks_of_form_are_no_edits() -> None:
+    text = TEXTS["llama-3.1.txt"].replace("©", "(c)").replace("https://", "http://").replace("      i. ", "  (1) ").replace("’", "'").replace("iii. ", "(iii) ")
+    found = identify("LICENSE", text.replace("(1) ", ""))[0]
+    assert (found.licence, found.state) == ("llama-3.1", "unedited"), found.edits
+
+
 def test_a_number_of_users_made_smaller_is_shown() -> None:
     (found,) = identify("LICENSE", TEXTS["qwen.txt"].replace("100 million", "10 million"))
     assert (found.licence, found.state) == ("qwen", "edited")

@@ -1,4 +1,4 @@
-"""Real tokenizers from pinned packages (`benchmarks/audit/tokenizer_pairs.py` pins version and sha256): every pair right. Skipped aloud when they cannot be had."""
+"""Real tokenizers from pinned packages (`benchmarks/audit/tokenizer_pairs.py` pins version and sha256): every pair right. Skipped aloud when gone."""
 
 from __future__ import annotations
 

@@ -23,11 +23,12 @@ _TOKENIZERS = ("tokenizer.json", "tekken.json", "tokenizer.model", "tiktoken.mod
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A path and what the user calls it; version "" when not given."""
+    """A path and what it is called; version "" when not given. `given`: the user named it, or an archive's name says who it is."""
 
     path: Path
     id: str
     version: str
+    given: bool = True
 
 
 def parse_reference(text: str) -> Named:
@@ -47,7 +48,7 @@ def parse_reference(text: str) -> Named:
             if found:
                 return Named(path, found["id"].replace("_", "-"), found["version"])
             return Named(path, name[: -len(ending)], "")
-    return Named(path, name, "")
+    return Named(path, name, "", given=False)
 
 
 def describe(named: Named, tree: Tree, texts: tuple[LicenceText, ...], declared: Declared) -> Party:

@@ -82,7 +82,7 @@ def audit(
     tree = open_tree(folder)
     sides = _sides([parse_reference(str(r)) for r in references], folder)
     texts, deeper = look_deeper(tree, licence_texts(tree)) if deep else (licence_texts(tree), "")
-    declared = read_declared(tree, named.id)
+    declared = read_declared(tree, named.id if named.given else "")
     own = _Side(describe(named, tree, texts, declared), tree)
     measured = _weights(own, sides, weights, nonce, progress)
     code, code_not_run = _code(folder, own, sides, progress)

@@ -255,7 +255,7 @@ class Declared:
 
     Attributes:
         licence: card `license`, names and link beside it; base_models: card `base_model`; relation: `base_model_relation`.
-        expression: the card's licence as an SPDX expression, "" when it is none; name: the model's name.
+        expression: the card's licence as an SPDX expression, "" when it is none; name: the model's name as the user or the card gives it, "" when neither does.
         note: why the card could not be read, "" when it could or there is none.
     """
 

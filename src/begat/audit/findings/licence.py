@@ -5,6 +5,7 @@ Enters: `Facts`, `Ancestor`s.  Leaves: findings of axis "licence". Duties follow
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from begat.audit.findings.base import Facts, clause, levels, same_model, title
@@ -92,7 +93,7 @@ def _own_consistency(facts: Facts) -> Iterator[Finding]:
     declared = facts.declared
     card = declared.licence_id or declared.expression
     in_files = [t for t in facts.texts if t.licence and "/" not in t.file]
-    if card and in_files and all(card not in (t.licence, title(t.licence)) for t in in_files):
+    if card and in_files and all(_edition_of(card) not in (_edition_of(t.licence), title(t.licence)) for t in in_files):
         yield Finding(
             id="licence.card-differs", axis="licence", level="established", bearing="against", severity="medium",
             sentence=f"The card says {title(card)}, {in_files[0].file} is the {title(in_files[0].licence)}.", subject=Span("README.md"), reference=None,
@@ -109,6 +110,11 @@ def _own_consistency(facts: Facts) -> Iterator[Finding]:
         yield _plain(f"licence.header-differs:{licence}", "established", "none",
                      f"{len(files)} {'file names' if len(files) == 1 else 'files name'} {title(licence)} in the header, the card {title(card)}. "
                      "Code and weights are often under different licences.", Span(files[0]), "licence in file headers", licence, "")  # fmt: skip
+
+
+def _edition_of(licence: str) -> str:
+    """An id without the year of its edition: the card names a licence, not which edition of it."""
+    return re.sub(r"-20\d\d$", "", licence)
 
 
 def _plain(id: str, level: str, severity: str, sentence: str, subject: Span, measure: str, value: str, remedy: str) -> Finding:
@@ -164,7 +170,7 @@ def _duty(
     asks = f"{title(licence)}, {duty.clause}"
     if outcome.seen is None:
         sentence, bearing, level, severity = (
-            f"{asks} bears on {because}; no folder can show whether it is kept.",
+            f"{asks} bears on {because}; it cannot be said whether it is kept: {outcome.value}.",
             "fact",
             "not-determinable",
             "none",

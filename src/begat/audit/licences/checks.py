@@ -68,6 +68,8 @@ def _display(duty: Obligation, held: Held) -> Outcome:
 
 def _name_prefix(duty: Obligation, held: Held) -> Outcome:
     name = held.declared.name.rsplit("/", 1)[-1]
+    if not name:
+        return Outcome(None, "the release's name is not known; give it as ID=PATH")
     seen = any(
         name.casefold().startswith(p.casefold()) or name.casefold().startswith(p.casefold().replace(" ", "-"))
         for p in duty.phrases
