@@ -122,13 +122,22 @@ def match_file(name: str, index: CodeIndex, judged: list[Judged], limits: Thresh
 
 
 def settled(index: CodeIndex, judged: list[Judged], match: FileMatch, limits: Thresholds) -> list[Judged]:
-    """The same units; where the whole file names the one file that fits a reused unit best and explains it, the unit names it too."""
+    """The same units, with what the whole file says of the names that they give.
+
+    A unit names the file that the whole release file names, if that fits it best and explains it. It names another only if nearly all that is reused in the
+    release file is explained by some reference each; where much of it is not, a source is missing, and the file that fits best may merely share code with it.
+    """
+    reused = [j.decision for j in judged if j.unit.kind != "class" and j.decision.status in ("established", "tie")]
+    whole = sum(d.weight for d in reused)
+    accounted = sum(d.weight for d in reused if d.explained >= limits.naming["explained"]) >= limits.naming["accounted"] * whole
     out = []
     for j in judged:
         d = j.decision
-        one = d.status == "tie" and len(d.files) == 1 and d.explained >= limits.naming["explained"]
-        if one and match.status == "established" and index.files[d.files[0]] == (match.reference, match.source_file):
-            j = replace(j, decision=replace(d, status="established"))
+        if d.status in ("established", "tie"):
+            agreed = match.status == "established" and index.files[d.files[0]] == (match.reference, match.source_file)
+            fits = len(d.files) == 1 and d.explained >= limits.naming["explained"]
+            named = fits and (agreed or (d.status == "established" and accounted))
+            j = replace(j, decision=replace(d, status="established" if named else "tie"))
         out.append(j)
     return out
 
