@@ -123,6 +123,10 @@ class World:
         places = self.index.places
         return self.index.restricted(~np.isin(places[:, 0], list(bad_files)) & ~np.isin(places[:, 1], list(bad_versions)))
 
+    def linked(self, a: str, b: str) -> bool:
+        """Do the labels say that one of the models took code from the other?"""
+        return any({model_of(e.file), model_of(e.source_file)} == {a, b} for e in self.edges)
+
     def kin(self, model: str, unit: str) -> int:
         """Units that the labels join with this one, itself among them."""
         group = self.copies.find((model, unit.split(".")[0]))
@@ -268,10 +272,11 @@ def laundered(world: World, limits, split: str, count: int, rng, recipes=tuple(R
                         )
                     else:
                         r["clone"] = r["top"] >= (1 - limits.naming["margin"]) * top[j.unit.name]
+                        r["right"] = bool(r["files"]) and world.same(model, origin or "?", r["files"][0], r["source"])
                     units.append(r)
                 files.append({
                     "grade": grade, "recipe": recipe, "file": file, "family": world.family[model], "status": match.status, "named": match.source_file,
-                    "versions": match.versions,
+                    "linked": bool(match.source_file) and world.linked(model, model_of(match.source_file)),
                 })  # fmt: skip
     return units, files
 
@@ -506,9 +511,11 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     figures["naming"]["precision over all of the above and the independent code"] = rate(names, lambda r: r["right"])
     for recipe in ABSENT:
         part = [r for r in made if r["grade"] == "absent" and r["recipe"] == recipe and speaks(r)]
-        figures["source absent"][f"{recipe}: named, all wrong"] = rate(part, named)
-        figures["source absent"][f"{recipe}: named, and not a clone of the source"] = rate(
-            part, lambda r: named(r) and not r["clone"]
+        absent = figures["source absent"]
+        absent[f"{recipe}: a file is named"] = rate(part, named)
+        absent[f"{recipe}: named, and no clone of the source"] = rate(part, lambda r: named(r) and not r["clone"])
+        absent[f"{recipe}: named, neither clone nor labelled copy"] = rate(
+            part, lambda r: named(r) and not r["clone"] and not r["right"]
         )
     kin = [r for r in copied if r["grade"] == "sibling" and speaks(r)]
     figures["source absent"]["siblings of a missing third: named"] = rate(kin, named)
@@ -517,8 +524,14 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     )
     for grade, recipe in sorted({(f["grade"], f["recipe"]) for f in files}):
         part = [f for f in files if (f["grade"], f["recipe"]) == (grade, recipe)]
-        figures["files"][f"{grade}: {recipe}: named rightly"] = rate(part, lambda f: f["named"] == f["file"])
-        figures["files"][f"{grade}: {recipe}: named wrongly"] = rate(part, lambda f: f["named"] not in ("", f["file"]))
+        if grade == "laundered":
+            figures["files"][f"{recipe}: named rightly"] = rate(part, lambda f: f["named"] == f["file"])
+            figures["files"][f"{recipe}: named wrongly"] = rate(part, lambda f: f["named"] not in ("", f["file"]))
+        else:
+            figures["files"][f"source absent: {recipe}: another is named"] = rate(part, lambda f: f["named"])
+            figures["files"][f"source absent: {recipe}: one that no label joins with the source"] = rate(
+                part, lambda f: f["named"] and not f["linked"]
+            )
     paths = {r["unit"].rsplit(":", 1)[0]: r for r in negative}
     figures["files"]["independent: a file is named"] = rate(list(paths.values()), lambda r: r["file_status"] == "established")
     for k in (1, 5):
@@ -535,6 +548,17 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     figures["files"]["version: right one named, alone or in a tie"] = rate([r for r in which if r["named"]], lambda r: r["right"])
     figures["files"]["version: right one named alone"] = rate(
         [r for r in which if r["named"]], lambda r: r["right"] and r["ties"] == 1
+    )
+    figures["named among unrelated"] = sorted({f"{r['unit']} → {r['files'][0]} {r['source']}" for r in easy if named(r)})
+    figures["named with the source absent, neither clone nor labelled copy"] = sorted(
+        {
+            f"{r['unit']} → {r['files'][0]} {r['source']}"
+            for r in made
+            if r["grade"] == "absent" and named(r) and not r["clone"] and not r["right"]
+        }
+    )
+    figures["files named with the source absent"] = sorted(
+        {f"{f['file']} → {f['named']}" for f in files if f["grade"] == "absent" and f["named"]}
     )
     figures["top false alarms"] = [
         {k: r[k] for k in ("unit", "status", "view", "scores", "files", "source")} | {"files": r["files"][:3]}
@@ -555,7 +579,7 @@ def markdown(figures: dict, head: dict) -> str:
         return f"{f['rate']:.3f} | {f['95 %'][0]:.3f} to {f['95 %'][1]:.3f} | {f['of']} ({f['families']})"
 
     for part, rows in figures.items():
-        if part == "top false alarms":
+        if isinstance(rows, list):
             continue
         lines += [
             "",
@@ -569,6 +593,9 @@ def markdown(figures: dict, head: dict) -> str:
                 lines.append(f"| {name} | {cell(f)} |")
             else:
                 lines += [f"| {name}: {inner} | {cell(g)} |" for inner, g in f.items()]
+    for part, rows in figures.items():
+        if isinstance(rows, list) and part != "top false alarms":
+            lines += ["", f"## {part[0].upper()}{part[1:]}", "", *[f"- {r}" for r in rows], *([] if rows else ["none"])]
     lines += [
         "",
         "## Top false alarms on independent code",
