@@ -40,6 +40,7 @@ from begat.audit.code.parse import parse  # noqa: E402
 from begat.audit.code.types import CodeReference  # noqa: E402
 
 FILES, PARENTS, COPIES, CROSS, EASY = 24, 50, 400, 30, 10
+ONE_FILE = (("4.48.2", "llama"), ("5.23.0", "deepseek_v3"), ("5.23.0", "qwen3_next"))
 ABSENT = ("verbatim", "rename", "rewrite 10 %")
 SHIPPED = HERE.parents[1] / "src" / "begat" / "audit" / "code" / "thresholds.toml"
 FALSE_ALARMS, LOOSE, WRONG = 0.01, 0.05, 0.01
@@ -177,6 +178,17 @@ def independent(world: World, limits, split: str) -> list[dict]:
             for r in rows:
                 r |= {"file_status": match.status, "package": package["name"]}
             out += rows
+    return out
+
+
+def few_references(world: World, limits) -> list[dict]:
+    """Hard negatives again, each against one reference file alone: then nothing tells what is common."""
+    out, whole = [], world.index
+    for version, model in ONE_FILE:
+        alone = {f: t for f, t in world.modeling[version].items() if model_of(f) == model}
+        world.index = build_index([CodeReference("transformers", version, alone)])
+        out += [r | {"grade": f"one reference file: {model}"} for r in independent(world, limits, "held out")]
+    world.index = whole
     return out
 
 
@@ -473,6 +485,8 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     lap("parents")
     which = versions(world, limits, rng)
     lap("versions")
+    few = [r for r in few_references(world, limits) if speaks(r)]
+    lap("few references")
     every = negative + easy + copied + modular + cross + made
     loud = [r for r in negative if speaks(r)]
     figures: dict = {
@@ -487,6 +501,9 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     for package in sorted({r["package"] for r in loud}):
         figures["false alarms"][f"independent: {package}"] = rate([r for r in loud if r["package"] == package], reused)
     figures["false alarms"]["independent, named"] = rate(loud, named)
+    for grade in sorted({r["grade"] for r in few}):
+        figures["false alarms"][f"independent, {grade}"] = rate([r for r in few if r["grade"] == grade], reused)
+        figures["false alarms"][f"independent, {grade}, named"] = rate([r for r in few if r["grade"] == grade], named)
     figures["false alarms"]["unrelated models of the same package"] = rate([r for r in easy if speaks(r)], reused)
     figures["false alarms"]["unrelated, named"] = rate([r for r in easy if speaks(r)], named)
     grades = [("copied from", copied), ("modular", modular), ("cross-version", cross), ("cross-version, model absent", cross)]
@@ -548,6 +565,9 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     figures["files"]["version: right one named, alone or in a tie"] = rate([r for r in which if r["named"]], lambda r: r["right"])
     figures["files"]["version: right one named alone"] = rate(
         [r for r in which if r["named"]], lambda r: r["right"] and r["ties"] == 1
+    )
+    figures["independent code named, one reference file"] = sorted(
+        {f"{r['unit']} → {r['files'][0]} {r['source']}" for r in few if named(r)}
     )
     figures["named among unrelated"] = sorted({f"{r['unit']} → {r['files'][0]} {r['source']}" for r in easy if named(r)})
     figures["named with the source absent, neither clone nor labelled copy"] = sorted(
