@@ -24,6 +24,7 @@ from begat.errors import printable
 from begat.types import Progress
 
 _MOST_SOURCES = 12
+_MOST_UNITS = 20_000
 _SAME_VERSION = 0.005
 
 
@@ -55,6 +56,11 @@ def code_ancestry(release: Path, references: Sequence[CodeReference] | CodeIndex
     if progress is not None:
         progress.start("comparing code", len(found))
     for name, data in found.items():
+        if len(units) >= _MOST_UNITS:
+            notes.append(
+                f"more than {_MOST_UNITS:,} classes and functions; {printable(name)} and the files after it are not compared"
+            )
+            break
         try:
             text = decode(data)
             judged, note = judge(text, index, limits)
