@@ -40,6 +40,7 @@ from begat.audit.code.parse import parse  # noqa: E402
 from begat.audit.code.types import CodeReference  # noqa: E402
 
 FILES, PARENTS, COPIES, CROSS, EASY = 24, 50, 400, 30, 10
+ONE_FILE = (("4.48.2", "llama"), ("5.23.0", "deepseek_v3"), ("5.23.0", "qwen3_next"))
 ABSENT = ("verbatim", "rename", "rewrite 10 %")
 SHIPPED = HERE.parents[1] / "src" / "begat" / "audit" / "code" / "thresholds.toml"
 FALSE_ALARMS, LOOSE, WRONG = 0.01, 0.05, 0.01
@@ -123,6 +124,10 @@ class World:
         places = self.index.places
         return self.index.restricted(~np.isin(places[:, 0], list(bad_files)) & ~np.isin(places[:, 1], list(bad_versions)))
 
+    def linked(self, a: str, b: str) -> bool:
+        """Do the labels say that one of the models took code from the other?"""
+        return any({model_of(e.file), model_of(e.source_file)} == {a, b} for e in self.edges)
+
     def kin(self, model: str, unit: str) -> int:
         """Units that the labels join with this one, itself among them."""
         group = self.copies.find((model, unit.split(".")[0]))
@@ -173,6 +178,17 @@ def independent(world: World, limits, split: str) -> list[dict]:
             for r in rows:
                 r |= {"file_status": match.status, "package": package["name"]}
             out += rows
+    return out
+
+
+def few_references(world: World, limits) -> list[dict]:
+    """Hard negatives again, each against one reference file alone: then nothing tells what is common."""
+    out, whole = [], world.index
+    for version, model in ONE_FILE:
+        alone = {f: t for f, t in world.modeling[version].items() if model_of(f) == model}
+        world.index = build_index([CodeReference("transformers", version, alone)])
+        out += [r | {"grade": f"one reference file: {model}"} for r in independent(world, limits, "held out")]
+    world.index = whole
     return out
 
 
@@ -268,10 +284,11 @@ def laundered(world: World, limits, split: str, count: int, rng, recipes=tuple(R
                         )
                     else:
                         r["clone"] = r["top"] >= (1 - limits.naming["margin"]) * top[j.unit.name]
+                        r["right"] = bool(r["files"]) and world.same(model, origin or "?", r["files"][0], r["source"])
                     units.append(r)
                 files.append({
                     "grade": grade, "recipe": recipe, "file": file, "family": world.family[model], "status": match.status, "named": match.source_file,
-                    "versions": match.versions,
+                    "linked": bool(match.source_file) and world.linked(model, model_of(match.source_file)),
                 })  # fmt: skip
     return units, files
 
@@ -468,6 +485,8 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     lap("parents")
     which = versions(world, limits, rng)
     lap("versions")
+    few = [r for r in few_references(world, limits) if speaks(r)]
+    lap("few references")
     every = negative + easy + copied + modular + cross + made
     loud = [r for r in negative if speaks(r)]
     figures: dict = {
@@ -482,6 +501,9 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     for package in sorted({r["package"] for r in loud}):
         figures["false alarms"][f"independent: {package}"] = rate([r for r in loud if r["package"] == package], reused)
     figures["false alarms"]["independent, named"] = rate(loud, named)
+    for grade in sorted({r["grade"] for r in few}):
+        figures["false alarms"][f"independent, {grade}"] = rate([r for r in few if r["grade"] == grade], reused)
+        figures["false alarms"][f"independent, {grade}, named"] = rate([r for r in few if r["grade"] == grade], named)
     figures["false alarms"]["unrelated models of the same package"] = rate([r for r in easy if speaks(r)], reused)
     figures["false alarms"]["unrelated, named"] = rate([r for r in easy if speaks(r)], named)
     grades = [("copied from", copied), ("modular", modular), ("cross-version", cross), ("cross-version, model absent", cross)]
@@ -506,9 +528,11 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     figures["naming"]["precision over all of the above and the independent code"] = rate(names, lambda r: r["right"])
     for recipe in ABSENT:
         part = [r for r in made if r["grade"] == "absent" and r["recipe"] == recipe and speaks(r)]
-        figures["source absent"][f"{recipe}: named, all wrong"] = rate(part, named)
-        figures["source absent"][f"{recipe}: named, and not a clone of the source"] = rate(
-            part, lambda r: named(r) and not r["clone"]
+        absent = figures["source absent"]
+        absent[f"{recipe}: a file is named"] = rate(part, named)
+        absent[f"{recipe}: named, and no clone of the source"] = rate(part, lambda r: named(r) and not r["clone"])
+        absent[f"{recipe}: named, neither clone nor labelled copy"] = rate(
+            part, lambda r: named(r) and not r["clone"] and not r["right"]
         )
     kin = [r for r in copied if r["grade"] == "sibling" and speaks(r)]
     figures["source absent"]["siblings of a missing third: named"] = rate(kin, named)
@@ -517,8 +541,14 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     )
     for grade, recipe in sorted({(f["grade"], f["recipe"]) for f in files}):
         part = [f for f in files if (f["grade"], f["recipe"]) == (grade, recipe)]
-        figures["files"][f"{grade}: {recipe}: named rightly"] = rate(part, lambda f: f["named"] == f["file"])
-        figures["files"][f"{grade}: {recipe}: named wrongly"] = rate(part, lambda f: f["named"] not in ("", f["file"]))
+        if grade == "laundered":
+            figures["files"][f"{recipe}: named rightly"] = rate(part, lambda f: f["named"] == f["file"])
+            figures["files"][f"{recipe}: named wrongly"] = rate(part, lambda f: f["named"] not in ("", f["file"]))
+        else:
+            figures["files"][f"source absent: {recipe}: another is named"] = rate(part, lambda f: f["named"])
+            figures["files"][f"source absent: {recipe}: one that no label joins with the source"] = rate(
+                part, lambda f: f["named"] and not f["linked"]
+            )
     paths = {r["unit"].rsplit(":", 1)[0]: r for r in negative}
     figures["files"]["independent: a file is named"] = rate(list(paths.values()), lambda r: r["file_status"] == "established")
     for k in (1, 5):
@@ -535,6 +565,20 @@ def run(world: World, limits) -> tuple[dict, list[dict]]:
     figures["files"]["version: right one named, alone or in a tie"] = rate([r for r in which if r["named"]], lambda r: r["right"])
     figures["files"]["version: right one named alone"] = rate(
         [r for r in which if r["named"]], lambda r: r["right"] and r["ties"] == 1
+    )
+    figures["independent code named, one reference file"] = sorted(
+        {f"{r['unit']} → {r['files'][0]} {r['source']}" for r in few if named(r)}
+    )
+    figures["named among unrelated"] = sorted({f"{r['unit']} → {r['files'][0]} {r['source']}" for r in easy if named(r)})
+    figures["named with the source absent, neither clone nor labelled copy"] = sorted(
+        {
+            f"{r['unit']} → {r['files'][0]} {r['source']}"
+            for r in made
+            if r["grade"] == "absent" and named(r) and not r["clone"] and not r["right"]
+        }
+    )
+    figures["files named with the source absent"] = sorted(
+        {f"{f['file']} → {f['named']}" for f in files if f["grade"] == "absent" and f["named"]}
     )
     figures["top false alarms"] = [
         {k: r[k] for k in ("unit", "status", "view", "scores", "files", "source")} | {"files": r["files"][:3]}
@@ -555,7 +599,7 @@ def markdown(figures: dict, head: dict) -> str:
         return f"{f['rate']:.3f} | {f['95 %'][0]:.3f} to {f['95 %'][1]:.3f} | {f['of']} ({f['families']})"
 
     for part, rows in figures.items():
-        if part == "top false alarms":
+        if isinstance(rows, list):
             continue
         lines += [
             "",
@@ -569,6 +613,9 @@ def markdown(figures: dict, head: dict) -> str:
                 lines.append(f"| {name} | {cell(f)} |")
             else:
                 lines += [f"| {name}: {inner} | {cell(g)} |" for inner, g in f.items()]
+    for part, rows in figures.items():
+        if isinstance(rows, list) and part != "top false alarms":
+            lines += ["", f"## {part[0].upper()}{part[1:]}", "", *[f"- {r}" for r in rows], *([] if rows else ["none"])]
     lines += [
         "",
         "## Top false alarms on independent code",

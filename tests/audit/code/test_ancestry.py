@@ -19,7 +19,7 @@ sys.path += [
 ]  # last: a file there is called like a module of Python's
 
 from code_launder import HELD_OUT, RECIPES, launder  # noqa: E402
-from written import CONVOLVED, INDEPENDENT, PACKAGE, ROUTED, WINDOWED, later, model  # noqa: E402
+from written import CONVOLVED, GENERIC, INDEPENDENT, PACKAGE, ROUTED, WINDOWED, later, model, otherwise  # noqa: E402
 
 RUDA = "models/ruda/modeling_ruda.py"
 V1 = CodeReference("pack", "1.0", PACKAGE)
@@ -106,15 +106,7 @@ def test_with_the_true_source_removed_no_file_is_named(tmp_path: Path) -> None:
 
 
 def test_two_siblings_of_a_missing_third_accuse_nobody(tmp_path: Path) -> None:
-    changes = {
-        "load.sum() *": "load.sum().clamp_min(1.0) *", "best = best / best.sum": "best = self.gain * best / best.sum",
-        "flat = hidden.view(-1, width)": "flat = hidden.flatten(0, 1)",
-        "if rows.numel() == 0:": "if not len(rows):", "inner = F.silu(gate) * value": "inner = self.act(gate).mul(value)",
-    }  # fmt: skip
-    sibling = model(ROUTED, "Kin")
-    for old, new in changes.items():
-        assert old in sibling
-        sibling = sibling.replace(old, new)
+    sibling = otherwise(model(ROUTED, "Kin"))
     cousin = later(model(ROUTED, "Kith"))
     twins = CodeReference("other", "3", {"models/kin/modeling_kin.py": sibling, "models/kith/modeling_kith.py": cousin})
     report = audit(tmp_path, PACKAGE[RUDA], twins)
@@ -192,3 +184,25 @@ def test_a_restricted_index_answers_as_if_the_rest_were_unknown() -> None:
     found = {j.unit.name: j.decision for j in judge(V2.files[RUDA], only_second, thresholds())[0]}
     assert found["RudaMixer.route"].files == (own[0],)
     assert {index.occurrences[o].version for o in only_second.bundles.values} == {1}
+
+
+def test_a_short_function_alone_names_nothing(tmp_path: Path) -> None:
+    one = CodeReference("pack", "1.0", {RUDA: PACKAGE[RUDA]})
+    helper = "def widen_groups" + GENERIC.split("def widen_groups")[1].split("def slopes_by_head")[0]
+    report = audit(tmp_path, helper, one)
+    assert unit(report, "widen_groups").share == pytest.approx(1.0)
+    assert unit(report, "widen_groups").status in ("tie", "too generic") and report.files[0].source_file == ""
+    assert unit(audit(tmp_path, PACKAGE[RUDA], one), "widen_groups").status in ("established", "too generic")
+
+
+def test_a_unit_is_not_named_while_much_of_the_release_is_explained_by_nothing(tmp_path: Path) -> None:
+    """The release took two blocks from a model that is missing; of one of them the references hold two edited copies, of the other the same text."""
+    release = model(ROUTED + CONVOLVED, "Own")
+    copies = {"a.py": later(model(ROUTED, "Kith")), "b.py": model(CONVOLVED, "Scova"), "c.py": otherwise(model(ROUTED, "Kin"))}
+    edited = CodeReference("other", "1", copies)
+    report = audit(tmp_path, release, edited)
+    assert unit(report, "OwnScan.forward").status == "tie" and unit(report, "OwnScan.forward").family == "other"
+    assert "missing" in unit(report, "OwnScan.forward").why
+    both = CodeReference("other", "2", {"a.py": model(ROUTED, "Kith"), "b.py": model(CONVOLVED, "Scova")})
+    again = audit(tmp_path, release, both)
+    assert unit(again, "OwnScan.forward").status == "established" and unit(again, "OwnMixer.route").status == "established"

@@ -117,3 +117,17 @@ def test_many_units_of_one_name_stay_apart(tmp_path: Path) -> None:
     )
     report = code_ancestry(tmp_path, [REFERENCE])
     assert [(u.unit, u.lines) for u in report.units] == [("f", (1, 2)), ("f#2", (5, 6)), ("f#3", (10, 11))]
+
+
+def test_a_release_without_end_is_cut_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(4):
+        (tmp_path / f"m{i}.py").write_text(GOOD)
+    whole = code_ancestry(tmp_path, [REFERENCE])
+    monkeypatch.setattr("begat.audit.code.ancestry._MOST_UNITS", len(whole.units) // 2)
+    cut = code_ancestry(tmp_path, [REFERENCE])
+    assert cut.units == whole.units[: len(whole.units) // 2] and len(cut.notes) == 1 and "m2.py" in cut.notes[0]
+    monkeypatch.undo()
+    monkeypatch.setattr("begat.audit.code.release.MAX_TOTAL", len(GOOD) - 1)
+    assert {u.file for u in code_ancestry(tmp_path, [REFERENCE]).units} == {"m0.py"}
+    monkeypatch.setattr("begat.audit.code.release.MAX_FILES", 0)
+    assert code_ancestry(tmp_path, [REFERENCE]).units == ()

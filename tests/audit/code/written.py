@@ -220,6 +220,21 @@ def later(text: str) -> str:
     return text
 
 
+def otherwise(text: str) -> str:
+    """The routed module as a sibling edits it, in other places than `later`."""
+    edits = {
+        "load.sum() *": "load.sum().clamp_min(1.0) *",
+        "best = best / best.sum": "best = self.gain * best / best.sum",
+        "flat = hidden.view(-1, width)": "flat = hidden.flatten(0, 1)",
+        "if rows.numel() == 0:": "if not len(rows):",
+        "inner = F.silu(gate) * value": "inner = self.act(gate).mul(value)",
+    }
+    for old, new in edits.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
 PACKAGE = {
     "models/ruda/modeling_ruda.py": model(ROUTED, "Ruda"),
     "models/wemba/modeling_wemba.py": model(WINDOWED, "Wemba"),

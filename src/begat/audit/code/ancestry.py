@@ -24,6 +24,7 @@ from begat.errors import printable
 from begat.types import Progress
 
 _MOST_SOURCES = 12
+_MOST_UNITS = 20_000
 _SAME_VERSION = 0.005
 
 
@@ -55,6 +56,11 @@ def code_ancestry(release: Path, references: Sequence[CodeReference] | CodeIndex
     if progress is not None:
         progress.start("comparing code", len(found))
     for name, data in found.items():
+        if len(units) >= _MOST_UNITS:
+            notes.append(
+                f"more than {_MOST_UNITS:,} classes and functions; {printable(name)} and the files after it are not compared"
+            )
+            break
         try:
             text = decode(data)
             judged, note = judge(text, index, limits)
@@ -111,7 +117,8 @@ def match_file(name: str, index: CodeIndex, judged: list[Judged], limits: Thresh
     best = score.max(1)
     top = int(best.argmax())
     alike = [int(f) for f in np.argsort(-best, kind="stable") if best[f] >= best[top] * (1 - limits.naming["margin"])]
-    if status == "indicated" or len(alike) > 1 or best[top] < known * limits.naming["explained"]:
+    enough = sum(d.weight for d in reused if top in d.files) >= limits.naming["enough"]
+    if status == "indicated" or len(alike) > 1 or best[top] < known * limits.naming["explained"] or not enough:
         ties = tuple(f"{index.files[f][0]}:{index.files[f][1]}" for f in alike[:_MOST_SOURCES])
         status = "indicated" if status == "indicated" else "tie"
         return FileMatch(name, status, float(best[top]), "", "", (), {}, ties if status == "tie" else ())
@@ -122,13 +129,24 @@ def match_file(name: str, index: CodeIndex, judged: list[Judged], limits: Thresh
 
 
 def settled(index: CodeIndex, judged: list[Judged], match: FileMatch, limits: Thresholds) -> list[Judged]:
-    """The same units; where the whole file names the one file that fits a reused unit best and explains it, the unit names it too."""
+    """The same units, with what the whole file says of the names that they give.
+
+    A unit names the file that the whole release file names, if that fits it best and explains it. It names another only if nearly all that is reused in the
+    release file is explained by some reference each; where much of it is not, a source is missing, and the file that fits best may merely share code with it.
+    Either way the units that the file fits must have enough weight together: a short function alone names nothing.
+    """
+    reused = [j.decision for j in judged if j.unit.kind != "class" and j.decision.status in ("established", "tie")]
+    whole = sum(d.weight for d in reused)
+    accounted = sum(d.weight for d in reused if d.explained >= limits.naming["explained"]) >= limits.naming["accounted"] * whole
     out = []
     for j in judged:
         d = j.decision
-        one = d.status == "tie" and len(d.files) == 1 and d.explained >= limits.naming["explained"]
-        if one and match.status == "established" and index.files[d.files[0]] == (match.reference, match.source_file):
-            j = replace(j, decision=replace(d, status="established"))
+        if d.status in ("established", "tie"):
+            agreed = match.status == "established" and index.files[d.files[0]] == (match.reference, match.source_file)
+            fits = len(d.files) == 1 and d.explained >= limits.naming["explained"]
+            support = sum(r.weight for r in reused if d.files[0] in r.files)
+            named = fits and support >= limits.naming["enough"] and (agreed or (d.status == "established" and accounted))
+            j = replace(j, decision=replace(d, status="established" if named else "tie"))
         out.append(j)
     return out
 

@@ -45,7 +45,10 @@ def read_thresholds(text: str) -> Thresholds:
         ValueError: a key is missing or unknown.
     """
     data = tomllib.loads(text)
-    expected = {"naming": {"margin", "explained", "share"}, **{v: {"prior", "reused", "indicated"} for v in VIEWS}}
+    expected = {
+        "naming": {"margin", "explained", "share", "accounted", "enough"},
+        **{v: {"prior", "reused", "indicated"} for v in VIEWS},
+    }
     for name, keys in expected.items():
         if set(data.get(name, {})) != keys:
             raise ValueError(f"thresholds: [{name}] must have the keys {sorted(keys)}, found {sorted(data.get(name, {}))}")

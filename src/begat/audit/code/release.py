@@ -14,6 +14,7 @@ from begat.audit.code.parse import MAX_BYTES
 from begat.errors import InputError, printable
 
 MAX_FILES = 2_000
+MAX_TOTAL = 64 << 20
 _SKIPPED = {".git", "__pycache__", ".venv", "node_modules"}
 
 
@@ -31,11 +32,13 @@ def python_files(release: Path) -> tuple[dict[str, bytes], list[str]]:
         names = _walk(release)
     found: dict[str, bytes] = {}
     notes: list[str] = []
-    root = release.resolve()
+    root, total = release.resolve(), 0
     for path in names:
         name = path.relative_to(release).as_posix()
-        if len(found) >= MAX_FILES:
-            notes.append(f"more than {MAX_FILES:,} Python files; {printable(name)} and those after it are not compared")
+        if len(found) >= MAX_FILES or total > MAX_TOTAL:
+            notes.append(
+                f"more than {MAX_FILES:,} Python files or {MAX_TOTAL:,} bytes of them; {printable(name)} and those after it are not compared"
+            )
             break
         try:
             if not path.resolve().is_relative_to(root):
@@ -47,6 +50,7 @@ def python_files(release: Path) -> tuple[dict[str, bytes], list[str]]:
             if len(data) > MAX_BYTES:
                 raise ValueError(f"more than {MAX_BYTES:,} bytes")
             found[name] = data
+            total += len(data)
         except (OSError, RuntimeError, ValueError) as e:
             notes.append(f"{printable(name)}: {printable(e, 100)}; not compared")
     return found, notes
