@@ -134,16 +134,18 @@ def table(rows: list[Row]) -> list[str]:
     cells: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         cells[row.cell if row.parents else "(no parent: strangers, distilled)"].append(row)
-    lines = ["| cell | right at rank 1 | or its copy | listed by | parent's rank | log10 e (N paid), least | strangers listed |", "|---|---|---|---|---|---|---|"]
+    lines = ["| cell | right at rank 1 | or its copy | listed by | parent's rank | log10 e (N paid), least | strangers listed |"]
+    lines.append("|---|---|---|---|---|---|---|")
     for cell, group in sorted(cells.items()):
         asked = [r for r in group if r.parents]
         ways = ", ".join(f"{w or 'not listed'} {sum(r.way == w for r in asked)}" for w in sorted({r.way for r in asked}))
         ranks = [r.rank for r in asked if r.rank]
         exact = [r.log10_e for r in asked if r.log10_e is not None]
+        strangers = f"{sum(len(r.false) for r in group)} in {len(group)}"
         lines.append(
             f"| {cell} | {f'{sum(r.right for r in asked)} of {len(asked)}' if asked else '–'} | "
             f"{f'{sum(r.right_or_copy for r in asked)} of {len(asked)}' if asked else '–'} | {ways or '–'} | "
-            f"{f'{statistics.median(ranks):g}' if ranks else '–'} | {f'{min(exact):.0f}' if exact else '–'} | {sum(len(r.false) for r in group)} in {len(group)} |"
+            f"{f'{statistics.median(ranks):g}' if ranks else '–'} | {f'{min(exact):.0f}' if exact else '–'} | {strangers} |"
         )
     asked = [r for r in rows if r.parents]
     lines.append(

@@ -21,6 +21,7 @@ _COMMANDS = {
     "inspect": "begat.cli.inspect",
     "replay": "begat.cli.replay",
     "sketch": "begat.cli.sketch",
+    "tree": "begat.cli.tree",
 }
 
 EXIT_CODES = """\b
