@@ -39,7 +39,7 @@ from begat.index.store.records import (
     check_kind,
     check_probe,
     check_queries,
-    check_record,
+    in_batches,
     label,
     probe_sum,
     row_sums,
@@ -98,8 +98,7 @@ class LanceStore(Store):
         self.must_write()
         kept: dict[str, Record] = {}
         present: list[str] = []
-        for record in records:
-            check_record(record, self.where)
+        for record in (r for batch in in_batches(records, self.where) for r in batch):
             if record.entry.id in kept:
                 present.append(record.entry.id)
             kept.setdefault(record.entry.id, record)
