@@ -560,7 +560,10 @@ def _errors(where: str) -> Iterator[None]:
     except (InputError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except (ValueError, RuntimeError, OSError, KeyError, TypeError, NotImplementedError) as err:
-        raise _damaged(where, f"cannot be used: {' '.join(str(err).split())[:160]}") from None
+        what = f"cannot be used: {' '.join(str(err).split())[:160]}"
+        if "://" in where:
+            raise InputError(what, file=where, fix="check the address, the credentials and the connection") from None
+        raise _damaged(where, what) from None
     except BaseException as err:
         if type(err).__name__ not in ("PanicException", "RustPanic"):
             raise
