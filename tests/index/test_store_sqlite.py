@@ -14,7 +14,8 @@ import pytest
 
 from begat.errors import InputError
 from begat.index.store import Store, open_store
-from begat.index.store.sqlite import APPLICATION, CAPACITY, FILE
+from begat.index.store.sqlite_file import APPLICATION, FILE
+from begat.index.store.sqlite_probes import CAPACITY
 from index.store_builders import record
 
 PATH = [p for p in sys.path if p.endswith(("src", "tests"))]

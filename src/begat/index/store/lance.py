@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from begat.errors import InputError, MissingExtraError
+from begat.errors import InputError, MissingExtraError, printable
 from begat.index.store.base import ENGINES, VERSION, Mode, Store
 from begat.index.store.hamming import Nearest, words
 from begat.index.store.records import (
@@ -327,7 +327,7 @@ class LanceStore(Store):
 
     def verify(self) -> list[str]:
         try:
-            return [*self._verify_models(), *self._verify_probes()]
+            return [printable(f, 1000) for f in (*self._verify_models(), *self._verify_probes())]
         except InputError as err:
             return [str(err)]
 
