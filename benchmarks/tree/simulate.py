@@ -56,7 +56,7 @@ class Family:
 
 
 def drift(rng: np.random.Generator, v_LW: np.ndarray, angle: float, shared_LW: np.ndarray | None, even: bool) -> np.ndarray:
-    """v turned by about `angle`; with `shared`, its change has a cosine of up to sqrt(0.3) with it."""
+    """V turned by about `angle`; with `shared`, its change has a cosine of up to sqrt(0.3) with it."""
     step = rng.standard_normal(v_LW.shape)
     step /= np.linalg.norm(step, axis=1, keepdims=True)
     if shared_LW is not None:

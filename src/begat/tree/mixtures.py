@@ -266,7 +266,7 @@ class _Search:
             w = (c[:, None] - c[None, :] * self.cos) / det
             r = 1 - (w * c[:, None] + w.T * c[None, :])
             possible = (self.high[m] < -self.policy.shared_change) & allowed_N[:, None] & allowed_N[None, :] & (det > _SINGULAR)
-            good = possible & (w >= self.policy.least_weight) & (w.T >= self.policy.least_weight)
+            good = possible & (w >= self.policy.least_weight) & (self.policy.least_weight <= w.T)
             if not good.any():
                 good = possible & (w > 0) & (w.T > 0)
         if not good.any():
