@@ -31,7 +31,8 @@ OPEN = "not resolved"
 START = "common initial weights"
 _CAVEATS = (
     "A line says that two models are nearest relatives among those given; models that were not given may stand between or beside them.",
-    "Shapes rest on angles between weights and on the assumption that trainings made apart change weights at right angles (docs/tree.md); kinship rests on exact tests.",
+    "Kinship rests on exact tests; shapes on angles between weights, and on the assumption that trainings made apart change weights at "
+    "right angles (docs/tree.md).",
 )
 
 
