@@ -30,7 +30,8 @@ EVIL = "\"><script>alert(1)</script>'&\x1b[31m\x00\u202e{{7*7}}[bold]x[/bold]]]>
 def family(*, names: tuple[str, ...] = ("base", "p", "q", "m", "c", "twin", "copy")) -> Tree:
     """Every kind of node and edge once; `alone` has no kin."""
     given = [TreeNode(n, "given") for n in names]
-    extra = [TreeNode("not given", "unnamed", why="shared change"), TreeNode("not resolved", "open", (0, 1), "unclear"), TreeNode("common initial weights", "start")]
+    extra = [TreeNode("not given", "unnamed", why="shared change"), TreeNode("not resolved", "open", (0, 1), "unclear"),
+             TreeNode("common initial weights", "start")]  # fmt: skip
     edges = (
         Edge(0, 6, "same", distance=0.001, why="equal"),
         Edge(0, 1, "arrow", distance=0.2, why="low rank"),
@@ -40,7 +41,8 @@ def family(*, names: tuple[str, ...] = ("base", "p", "q", "m", "c", "twin", "cop
         Edge(1, 3, "arrow", True, 0.6, 0.1, "between"), Edge(2, 3, "arrow", True, 0.4, 0.12, "between"),
     )  # fmt: skip
     nodes = (*given, *extra, TreeNode("alone", "given"))
-    return Tree(nodes, edges, (tuple(range(10)), (10,)), (Claim(0, 4, "copied layers", True), Claim(4, 2, "contradiction", False)), 28, 7.45, ("A caveat.",), Policy())
+    claims = (Claim(0, 4, "copied layers", True), Claim(4, 2, "contradiction", False))
+    return Tree(nodes, edges, (tuple(range(10)), (10,)), claims, 28, 7.45, ("A caveat.",), Policy())
 
 
 def evil() -> Tree:
@@ -71,7 +73,7 @@ def test_no_two_boxes_overlap_and_every_edge_is_drawn(n: int) -> None:
             apart = b.x + b.width <= other.x or other.x + other.width <= b.x or b.y + b.height <= other.y or other.y + other.height <= b.y
             assert apart, (b, other)
     assert len(p.curves) == n - 1
-    assert all(0 <= b.x and b.x + b.width <= p.width and 0 <= b.y and b.y + b.height <= p.height for b in boxes)
+    assert all(b.x >= 0 and b.x + b.width <= p.width and b.y >= 0 and b.y + b.height <= p.height for b in boxes)
 
 
 def test_arrows_run_left_to_right_where_they_can() -> None:
@@ -123,8 +125,8 @@ def test_svg_is_xml_without_script_and_keeps_names_as_text() -> None:
 
 def test_svg_legend_names_what_is_drawn_and_nothing_else() -> None:
     text = render_svg(family())
-    for words in ("made from, by one-way evidence", "direction undetermined", "mixed from several parents", "not resolved", "the same weights", "same initial weights",
-                  "no given model explains", "descends from"):  # fmt: skip
+    for words in ("made from, by one-way evidence", "direction undetermined", "mixed from several parents", "not resolved", "the same weights",
+                  "same initial weights", "no given model explains", "descends from"):  # fmt: skip
         assert words in text
     assert "mixed from" not in render_svg(star(5))
     assert "Left and right do not say who came first" in render_svg(star(5))
