@@ -7,7 +7,8 @@ Enters: a family grown by `begat-lab grow full`; `truth.json` of every member sa
 
 1. corners of MLP units (all of them, from the weights) at a model between its parent and a child, between two children, and at a mixture between its
    parents: least, median and greatest cosine by kinds. Only members of the parent's shape, nearer than 1.3 rad.
-2. `begat tree` over fingerprints of the members: edges right, near (only models that were not given stand between in truth), wrong; arrows; open nodes that hold the truth.
+2. `begat tree` over fingerprints of the members: edges right, near (only models that were not given stand between in truth), wrong; arrows; open
+   nodes that hold the truth.
 
 Twins count as children of initial weights that were not given. Needs what begat needs.
 """
