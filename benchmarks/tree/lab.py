@@ -47,7 +47,10 @@ def units(folder: Path) -> np.ndarray | None:
             parts = []
             for role, turned in _ROLES:
                 w = source.read(f"{stem}.mlp.{role}.weight").astype(np.float64).reshape(source.entries[f"{stem}.mlp.{role}.weight"].shape)
-                parts.append(w.T if turned else w * gain)
+                w = w.T if turned else w
+                if w.shape[1] != gain.size:  # packed the other way round
+                    return None
+                parts.append(w if turned else w * gain.reshape(1, -1))
         except KeyError:
             return None
         out.append(np.concatenate(parts, axis=1))
