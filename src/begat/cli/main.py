@@ -14,6 +14,7 @@ import click
 from begat.errors import InputError
 
 _COMMANDS = {
+    "audit": "begat.cli.audit",
     "compare": "begat.cli.compare",
     "decompose": "begat.cli.decompose",
     "demo": "begat.cli.demo",
