@@ -19,6 +19,8 @@ _COMMANDS = {
     "demo": "begat.cli.demo",
     "inspect": "begat.cli.inspect",
     "replay": "begat.cli.replay",
+    "search": "begat.cli.search",
+    "serve": "begat.cli.serve",
     "sketch": "begat.cli.sketch",
 }
 

@@ -81,7 +81,7 @@ class SearchResult:
     """What a search found, with what it searched.
 
     Attributes:
-        query: name of the model asked about; id: of its fingerprint.
+        query: name of the model asked about; id: of its fingerprint; layers: of its text tower.
         candidates: models in the index (N). screened: of them those that screening let pass; tested: of them those tested exactly.
         needed_log10_e: what the corrected e-value must reach (10^-needed bounds the chance that any independent model is listed).
         relatives: best first. leads: most alike first.
@@ -95,6 +95,7 @@ class SearchResult:
 
     query: str
     id: str
+    layers: int
     candidates: int
     screened: int
     tested: int
@@ -154,7 +155,7 @@ def search(
         for id, m in matches.items() if id not in found and m.slots is not None and m.slots >= bank.needed
     ]  # fmt: skip
     return SearchResult(
-        query=query.name, id=own, candidates=total, screened=len(ranked), tested=len(matches), needed_log10_e=POLICY.dependence_log10_e,
+        query=query.name, id=own, layers=query.layers, candidates=total, screened=len(ranked), tested=len(matches), needed_log10_e=POLICY.dependence_log10_e,
         relatives=relatives, leads=tuple(sorted(leads, key=lambda x: (x.differing, x.entry.id))), tree=tree, members=members,
         same=tuple(id for id in ranked if id == own), unreadable=tuple(unreadable), notes=_notes(query, ranked, screened),
         seconds=time.perf_counter() - start,
