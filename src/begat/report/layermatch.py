@@ -77,9 +77,12 @@ def _cells(m: FingerprintMatch, cell: float, layers: int) -> tuple[LayerCell, ..
             found[a].append(b)
     nearest: dict[tuple[int, int], dict[str, float]] = defaultdict(dict)
     for s in m.sites:
-        if s.tower == "text" and s.log10_e >= 2.0:
+        if s.tower == "text" and s.layer_b >= 0 and s.log10_e >= 2.0:
             at = nearest[s.layer_a, s.layer_b]
             at[s.axis] = min(at.get(s.axis, math.pi), s.angle)
+    for a in {x for x, _ in nearest} - {-1, *found}:  # a layer that the query has twice: its copy took the relative's
+        if a < layers:
+            found[a].append(max((y for x, y in nearest if x == a), key=lambda y: (-min(nearest[a, y].values()), -y)))
     out = []
     for a, targets in sorted(found.items()):
         told = [f"layer {b} there ({_axes(nearest[a, b])})" if nearest[a, b] else f"layer {b} there" for b in targets]

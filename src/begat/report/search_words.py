@@ -89,7 +89,10 @@ def price(r: SearchResult) -> str:
     if not r.candidates:
         return "Add models with begat index add."
     bound = words.p_bound(-r.needed_log10_e)
-    head = f"Every e-value is divided by {r.candidates:,}, the number of models searched: the chance that even one independent model is listed as a relative is at most {bound}."
+    head = (
+        f"Every e-value is divided by {r.candidates:,}, the number of models searched: "
+        f"the chance that even one independent model is listed as a relative is at most {bound}."
+    )
     if r.relatives:
         return head
     return f"{head} Nothing found is no clearance: a relative outside the index, or changed beyond what a fingerprint keeps, is not seen."
