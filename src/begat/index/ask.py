@@ -33,16 +33,18 @@ def ask(
         InputError: no index there, unreadable model, a base for a fingerprint.
     """
     with open_store(index) as store:
-        query = fingerprint_of(model, base, progress)
+        query = fingerprint_of(model, base, progress=progress)
         return search(query, store, screened=screened, in_tree=IN_TREE if tree else 0, exact=exact, progress=progress)
 
 
-def fingerprint_of(model: str | Path, base: str | Path | None = None, progress: Progress | None = None) -> Fingerprint:
-    """The fingerprint in a file, or a new one of a model."""
+def fingerprint_of(
+    model: str | Path, base: str | Path | None = None, *, name: str = "", progress: Progress | None = None
+) -> Fingerprint:  # fmt: skip
+    """The fingerprint in a file, or a new one of a model, which is then called `name`."""
     if not is_fingerprint(model):
         from begat.pipeline.sketch import sketch
 
-        return sketch(model, base=base, progress=progress)
+        return sketch(model, base=base, name=name, progress=progress)
     if base is not None:
         raise InputError("is a fingerprint, which takes no base", file=model, fix="leave --base out, or name the adapter folder")
     return load(model)
