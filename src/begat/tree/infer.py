@@ -113,12 +113,12 @@ class _Builder:
         grid = np.ix_(ids, ids)
         z = NormalDist().inv_cdf(1 - self.policy.alpha / (2 * 3 * max(1, math.comb(len(ids), 3))))
         geometry = Geometry(self.d[grid], self.sd[grid], z)
-        mixtures, group = find_mixtures(geometry, self.kin[grid], self.policy)
-        tree = join(geometry, self.kin[grid], self.twins[grid], group, self.policy)
-        names = self._links(tree, ids)
-        for mix in mixtures:
+        mixtures = find_mixtures(geometry, self.kin[grid], self.policy)
+        tree = join(geometry, self.kin[grid], self.twins[grid], mixtures, self.policy)
+        self._links(tree, ids, [{slot[0] for slot in x.parents} for x in mixtures.found if x.named and not x.directed and len(x.parents) == 2])
+        for mix in mixtures.found:
             self._mixture(mix, ids, geometry)
-        self._leftovers(tree, mixtures, ids, names)
+        self._leftovers(tree, mixtures.found, ids)
 
     def _copies(self, part: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
         """(models that stand for themselves, (stands, copy) pairs): copies are closer than `copy_distance`, beyond measurement."""
@@ -136,8 +136,8 @@ class _Builder:
         self.nodes.append(node)
         return len(self.nodes) - 1
 
-    def _links(self, tree: Skeleton, ids: NDArray[np.int64]) -> dict[int, int]:
-        """The links of a skeleton as edges; returns skeleton numbers → node numbers."""
+    def _links(self, tree: Skeleton, ids: NDArray[np.int64], parents: list[set[int]]) -> None:
+        """The links of a skeleton as edges, its junctions as nodes. Two models get no line where a third lies between them."""
         names = {i: int(m) for i, m in enumerate(ids)}
         for j in range(tree.given, tree.given + tree.junctions):
             why = "its neighbours share a change that no given model explains: an ancestor not given, or the same treatment twice"
@@ -145,6 +145,8 @@ class _Builder:
         links = sorted(tree.all_links(), key=lambda x: (float(x.length[1]), x.a, x.b))
         start: int | None = None
         for link in links:
+            if {link.a, link.b} in parents:
+                continue
             a = self._end(link.a, link.open_a, names)
             b = self._end(link.b, link.open_b, names)
             if link.start:
@@ -157,7 +159,6 @@ class _Builder:
                 continue
             resolved = not link.open_a and not link.open_b
             self.edges.append(Edge(a, b, "line", distance=_radians(link, tree) if resolved else None, why=_why(link, tree)))
-        return names
 
     def _end(self, node: int, among: tuple[int, ...], names: dict[int, int]) -> int:
         """The node number of a link's end; where it is open, that of a new open node tied to the nearest possibility."""
@@ -177,6 +178,11 @@ class _Builder:
             self.edges.append(Edge(new, child, "line", why=mix.why))
             return
         kind = "arrow" if mix.directed else "line"
+        if mix.like:
+            same = (child, *sorted(int(ids[m]) for m in mix.like))
+            head = self._add(TreeNode(OPEN, "open", same, "one of these is the mixture, the others are next to it; distances do not tell which"))
+            self.edges.append(Edge(child, head, "open", why="one of the models that may be the mixture"))
+            child = head
         for slot, weight in zip(mix.parents, mix.weights, strict=True):
             parent, why, length = int(ids[slot[0]]), mix.why, float(g.d[slot[0], mix.child])
             if len(slot) > 1:
@@ -187,7 +193,7 @@ class _Builder:
             else:
                 self.edges.append(Edge(parent, child, kind, True, weight, length, why))  # type: ignore[arg-type]
 
-    def _leftovers(self, tree: Skeleton, mixtures: list[Mixture], ids: NDArray[np.int64], names: dict[int, int]) -> None:
+    def _leftovers(self, tree: Skeleton, mixtures: Sequence[Mixture], ids: NDArray[np.int64]) -> None:
         """Tie parts of the component that nothing joined so far (no distance could be measured, or only other groups are kin)."""
         part = {m: m for m in ids.tolist()}
 
@@ -235,10 +241,10 @@ class _Builder:
                     break
                 if e.kind == "arrow":
                     self.edges[i] = Edge(e.a, e.b, "line", e.mixture, e.weight, e.distance, f"evidence for both directions: {e.why}; {why}")
-                    self.claims.append(Claim(a, b, f"contradicts the edge: {why}"))
+                    self.claims.append(Claim(a, b, f"contradicts the edge: {why}", False))
                     break
             else:
-                self.claims.append(Claim(a, b, why))
+                self.claims.append(Claim(a, b, why, not self.twins[a, b] and (b, a) not in self.arrows))
 
 
 def _radians(link: Link, tree: Skeleton) -> float:

@@ -59,13 +59,14 @@ class Policy:
     Attributes:
         family_log10_e: kinship needs log10_e of at least this plus log10(pairs tested): family-wise error 10^-6 by Markov and
             a union bound.
-        shared_change: cosine up to which two changes of one model still count as made apart; two trainings on like data
-            share this much. A junction farther off than this is an unnamed node.
-        opposed_change: a cosine below minus this makes the corner obtuse: the model lies between the other two.
+        shared_change: cosine, of either sign, up to which two changes still count as made apart; two trainings on like data share
+            this much. A corner above it has a stretch of way in common, one below minus it is obtuse.
+        right_angle: the same for "at a right angle", where nothing else tells two explanations apart.
         gap: cosines at the two ends of an edge must differ by this much to decide which end a model joins.
         alpha: error, per component, of all corners together falling outside their measurement intervals (normal errors).
         mixture_residual: squared distance of a mixture from the span of its parents, as a share of that from the nearest
             parent, above which no parents are named.
+        arrow_residual: the same, above which a mixture's edges get no arrows.
         least_weight: smallest coefficient of a parent in a mixture.
         copy_distance: radians below which two models are shown as the same weights.
         most_parents: of one mixture.
@@ -73,10 +74,11 @@ class Policy:
 
     family_log10_e: float = 6.0
     shared_change: float = 0.35
-    opposed_change: float = 0.1
+    right_angle: float = 0.1
     gap: float = 0.2
     alpha: float = 1e-3
     mixture_residual: float = 0.25
+    arrow_residual: float = 0.1
     least_weight: float = 0.1
     copy_distance: float = 0.005
     most_parents: int = 8
@@ -130,11 +132,16 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One-way evidence from `a` to `b` that is not an edge: they are not neighbours in the tree, or the evidence contradicts itself."""
+    """One-way evidence from `a` to `b` that is not an edge.
+
+    Attributes:
+        stands: b descends from a, but they are not neighbours in the tree, or where b joins is open. False: other evidence contradicts it.
+    """
 
     a: int
     b: int
     why: str
+    stands: bool
 
 
 @dataclass(frozen=True, slots=True)
