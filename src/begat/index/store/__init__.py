@@ -5,6 +5,7 @@
 - `open.py`: from a place and a mode to an open store
 - `sqlite.py`: engine: one SQLite file in a local folder, exact scan, hash tables past a size
 - `lance.py`: engine: LanceDB tables in a local folder or on object storage, IVF index past a size (extra `index`)
+- `buckets.py`: hash tables beside the SQLite file: search without looking at every probe
 - `hamming.py`: bit counts and nearest neighbours in blocks of probes
 - `exchange.py`: export to a folder of plain files, and import from one
 """

@@ -50,7 +50,7 @@ MODELS, BLOBS, PROBES = "models", "blobs", "probes-"
 LOCK, INTENT = "index.lock", "intent.json"
 #: probes of a kind from which an IVF index is made; below, every probe is looked at
 ANN_FROM = 200_000
-#: partitions looked at, of about 4 times the square root of the number of probes (docs/index.md: recall by flip rate)
+#: partitions looked at, of the square root of the number of probes (docs/index.md: recall by flip rate)
 PARTITIONS_READ = 64
 #: small pieces are merged after so many calls of `add`
 _MERGE_EVERY = 64
@@ -144,7 +144,7 @@ class LanceStore(Store):
                     rows = table.count_rows()
                     if rows >= ANN_FROM:
                         # partitions follow the size; an index grown far past its size is made anew
-                        parts = int(4 * rows**0.5)
+                        parts = int(rows**0.5)
                         table.optimize()
                         table.create_index("bits", config=IvfFlat(distance_type="hamming", num_partitions=parts), replace=True)
                         continue

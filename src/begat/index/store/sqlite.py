@@ -1,9 +1,10 @@
-"""Engine `sqlite`: one file, `index.sqlite`, in a local folder. Exact scan; needs nothing beyond Python and numpy.
+"""Engine `sqlite`: one file, `index.sqlite`, in a local folder. Needs nothing beyond Python and numpy.
 
 Enters: what `base.Store` says.  Tables: `models` (the manifest), `blobs` (fingerprints, so that listing never reads them), `loose` (probes of
 models added lately, a row a model and kind), `segments` (probes of one kind packed as words, so that a scan streams), `owners` (whose they are).
-Loose probes are packed once there are `CAPACITY` of a kind.  Write-ahead log: readers see the last commit while one writes; a kill at any
-moment leaves the last commit.  Bit counts: `hamming.py`.
+Loose probes are packed once there are `CAPACITY` of a kind.  `hashed` names the files of hash tables (`buckets.py`) that `compact` makes for a kind
+with `HASH_FROM` probes; what they do not cover yet is scanned, and a removal drops them.  Write-ahead log: readers see the last commit while one
+writes; a kill at any moment leaves the last commit.  Bit counts: `hamming.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from begat.errors import InputError
+from begat.index.store import buckets
 from begat.index.store.base import ENGINES, VERSION, Mode, Store
 from begat.index.store.hamming import Nearest, unwords, words
 from begat.index.store.records import (
@@ -51,6 +53,9 @@ FILE = "index.sqlite"
 APPLICATION = 0x62676174
 #: probes of a segment: 512 KB, so that a block and its counts stay in a core's cache
 CAPACITY = 16384
+#: probes of a kind from which hash tables are made; below, looking at every one takes milliseconds
+HASH_FROM = 200_000
+_HASH_FILE = re.compile(r"buckets-[a-z0-9-]{1,32}-[0-9]{1,12}\.bin")
 OWNER = np.dtype([("model", "<u4"), ("layer", "<i2"), ("part", "<u2")])
 _TEXTS = ("id", "name", "source", "format", "family", "header_digest", "added", "note", "probe_sum")
 _COLUMNS = ", ".join(f"{f} {'TEXT' if f in _TEXTS else 'INTEGER'} NOT NULL{' UNIQUE' if f == 'id' else ''}" for f in FIELDS)
@@ -63,6 +68,8 @@ _SCHEMA = (
     "CREATE TABLE segments (segment INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, n INTEGER NOT NULL, bits BLOB NOT NULL)",
     "CREATE INDEX segments_kind ON segments (kind, segment, n)",
     "CREATE TABLE owners (segment INTEGER PRIMARY KEY, owners BLOB NOT NULL)",
+    "CREATE TABLE hashed (kind TEXT PRIMARY KEY, file TEXT NOT NULL, n INTEGER NOT NULL, width INTEGER NOT NULL, "
+    "through INTEGER NOT NULL, crc INTEGER NOT NULL)",
 )
 _LENGTH_LIMIT = 2 * BLOB_LIMIT
 _BATCH = 500
@@ -154,13 +161,17 @@ class SqliteStore(Store):
     def compact(self) -> None:
         with self._writing():
             for kind in self._all_kinds():
-                for segment, n in self._db.execute("SELECT segment, n FROM segments WHERE kind = ?", (kind,)).fetchall():
-                    if n < CAPACITY // 2:
+                segments = self._db.execute("SELECT segment, n FROM segments WHERE kind = ?", (kind,)).fetchall()
+                for segment, n in segments:
+                    if n < CAPACITY // 2 and len(segments) > 1:
                         self._loosen(segment, kind)
                 self._pack(kind, [])
         with _errors(self.where):
-            self._db.execute("PRAGMA incremental_vacuum")
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            for kind in self._all_kinds():
+                self._hash(kind)
+            self._sweep()
+            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _put(self, kind: str, groups: list[tuple[Owners, U8]]) -> None:
         """Fresh probes of one kind, a group a model: into `loose`, or packed with what is there once it fills a segment."""
@@ -192,6 +203,7 @@ class SqliteStore(Store):
     def _rewrite(self, segment: int, owners: Owners, keep: npt.NDArray[np.bool_]) -> None:
         """A segment without the probes that are not kept."""
         words_WN = self._words_of(segment)
+        self._db.execute("DELETE FROM hashed WHERE kind = (SELECT kind FROM segments WHERE segment = ?)", (segment,))
         if not keep.any():
             self._db.execute("DELETE FROM segments WHERE segment = ?", (segment,))
             self._db.execute("DELETE FROM owners WHERE segment = ?", (segment,))
@@ -204,6 +216,7 @@ class SqliteStore(Store):
         """The probes of a small segment back into `loose`, where `_pack` finds them."""
         words_WN = self._words_of(segment)
         owners = self._owners_of(segment)
+        self._db.execute("DELETE FROM hashed WHERE kind = ?", (kind,))
         bits_NB = unwords(words_WN)
         for model in np.unique(owners["model"]):
             mine = owners["model"] == model
@@ -214,6 +227,35 @@ class SqliteStore(Store):
             )
         self._db.execute("DELETE FROM segments WHERE segment = ?", (segment,))
         self._db.execute("DELETE FROM owners WHERE segment = ?", (segment,))
+
+    def _hash(self, kind: str) -> None:
+        """Hash tables of a kind's segments, where there are none or segments have come since. Readers and writers go on meanwhile."""
+        state = "SELECT count(*), coalesce(sum(n), 0), coalesce(max(segment), 0) FROM segments WHERE kind = ? AND segment <= ?"
+        with self._reading() as db:
+            pieces, n, through = db.execute(state, (kind, 1 << 62)).fetchone()
+            had = db.execute("SELECT through FROM hashed WHERE kind = ?", (kind,)).fetchone()
+            if n < HASH_FROM or (had is not None and had[0] == through and self._buckets(kind) is not None):
+                return
+            segments = [s for (s,) in db.execute("SELECT segment FROM segments WHERE kind = ? ORDER BY segment", (kind,)).fetchall()]
+            bits_NB = np.concatenate([unwords(self._words_of(s)) for s in segments])
+            owners = np.concatenate([self._owners_of(s) for s in segments])
+        file, width = Path(self.where) / f"buckets-{kind}-{through}.bin", buckets.width_for(n)
+        draft = file.with_name(f"{file.name}.{os.getpid()}.new")
+        crc = buckets.write(draft, bits_NB, owners, width)
+        with self._writing() as db:
+            if db.execute(state, (kind, through)).fetchone() == (pieces, n, through):
+                draft.replace(file)
+                db.execute("INSERT OR REPLACE INTO hashed VALUES (?, ?, ?, ?, ?, ?)", (kind, file.name, n, width, through, crc))
+            else:
+                draft.unlink()
+
+    def _sweep(self) -> None:
+        """Files of hash tables that nothing names any more. A reader that still maps one keeps it."""
+        with self._writing() as db:
+            named = {file for (file,) in db.execute("SELECT file FROM hashed")}
+            for file in Path(self.where).glob("buckets-*"):
+                if file.name not in named:
+                    file.unlink(missing_ok=True)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -277,15 +319,25 @@ class SqliteStore(Store):
         check_kind(kind)
         nearest = Nearest(queries_QB, k)
         with self._reading() as db:
-            first, begins = 0, []
-            for segment, n, bits in db.execute("SELECT segment, n, bits FROM segments WHERE kind = ? ORDER BY segment", (kind,)):
+            first, begins, through, hashed = 0, [], 0, None if exact else self._buckets(kind)
+            if hashed is not None:
+                try:
+                    for q, query_B in enumerate(queries_QB):
+                        at_N, bits_NB = hashed[0].near(query_B, k)
+                        nearest.show_some(q, words(bits_NB), at_N)
+                except buckets.Damaged:
+                    raise _damaged(self.where, f"hash tables of kind '{kind}' are damaged") from None
+                first, through = hashed[0].n, hashed[1]
+            pieces = "SELECT segment, n, bits FROM segments WHERE kind = ? AND segment > ? ORDER BY segment"
+            for segment, n, bits in db.execute(pieces, (kind, through)):
                 begins.append((first, segment))
                 nearest.show(self._words(n, bits, segment), first)
                 first += n
             loose = [self._loose(*row) for row in db.execute("SELECT row, owners, bits FROM loose WHERE kind = ? ORDER BY row", (kind,))]
             if loose:
                 nearest.show(words(np.concatenate([b for _, b in loose])), first)
-            return self._hits(nearest, begins, np.concatenate([o for o, _ in loose]) if loose else np.empty(0, OWNER), first)
+            mine = np.concatenate([o for o, _ in loose]) if loose else np.empty(0, OWNER)
+            return self._hits(nearest, None if hashed is None else hashed[0].owners, begins, mine, first)
 
     def kinds(self) -> dict[str, int]:
         with self._reading() as db:
@@ -327,6 +379,9 @@ class SqliteStore(Store):
 
     def _verify_probes(self) -> Iterator[str]:
         db, parts = self._db, self._parts()
+        for kind, name, crc in db.execute("SELECT kind, file, crc FROM hashed").fetchall():
+            if self._buckets(str(kind)) is None or buckets.crc_of(Path(self.where) / name) != crc:
+                yield f"hash tables of kind {kind} are damaged or missing (searches still work; begat index compact makes them anew)"
         known = {row: (id, probes, total) for row, id, probes, total in db.execute("SELECT row, id, probes, probe_sum FROM models")}
         for (segment,) in db.execute("SELECT segment FROM owners WHERE segment NOT IN (SELECT segment FROM segments)"):
             yield f"owners of segment {segment} have no probes"
@@ -365,7 +420,21 @@ class SqliteStore(Store):
                     raise _damaged(self.where, f"owners of segment {segment} are damaged")
                 yield kind, owners[keep], unwords(words_WN)[keep]
 
-    def _hits(self, nearest: Nearest, begins: list[tuple[int, int]], loose: Owners, first_loose: int) -> list[Hit]:
+    def _buckets(self, kind: str) -> tuple[buckets.Buckets, int] | None:
+        """Hash tables of a kind and the last segment they cover; None where there are none that can be used."""
+        row = self._db.execute("SELECT file, n, width, through FROM hashed WHERE kind = ?", (kind,)).fetchone()
+        if row is None or not all(type(v) is int and 0 < v < 1 << 40 for v in row[1:]) or not 8 <= row[2] <= 28:
+            return None
+        if not _HASH_FILE.fullmatch(str(row[0])):
+            return None
+        try:
+            return buckets.Buckets(Path(self.where) / row[0], row[1], OWNER, row[2]), row[3]
+        except (OSError, buckets.Damaged):
+            return None
+
+    def _hits(
+        self, nearest: Nearest, hashed: Owners | None, begins: list[tuple[int, int]], loose: Owners, first_loose: int
+    ) -> list[Hit]:  # fmt: skip
         """Names for what was found: segments' owners are read only where something was found."""
         firsts = np.array([first for first, _ in begins], np.int64)
         owners: dict[int, Owners] = {}
@@ -374,6 +443,8 @@ class SqliteStore(Store):
             for at, far in zip(*(x.tolist() for x in nearest.found(q)), strict=True):
                 if at >= first_loose:
                     owner = loose[at - first_loose]
+                elif hashed is not None and at < len(hashed):
+                    owner = hashed[at]
                 else:
                     first, segment = begins[int(np.searchsorted(firsts, at, side="right")) - 1]
                     if segment not in owners:
