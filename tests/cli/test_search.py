@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from begat.cli.main import cli
 from begat.errors import InputError
+from begat.report import tree_json
 from begat.report.search_json import load_schema
 from web.small_index import SCRIPT, Family, family
 
@@ -56,6 +57,7 @@ def test_json_follows_its_schema_and_pays_for_the_search(small: Family) -> None:
         assert r["log10_e"] == pytest.approx(r["match"]["log10_e"] - 0.90309, abs=1e-4)
         assert r["log10_e"] >= found["needed_log10_e"]
     assert found["relatives"][0]["entry"]["name"] == "parent"
+    jsonschema.validate(found["tree"], tree_json.load_schema())
     assert found["tree"]["nodes"][0]["name"] == "child"
     bare = json.loads(call("search", small.models["child"], "--index", small.index, "--no-tree", "--json").stdout)
     jsonschema.Draft202012Validator(schema).validate(bare)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from begat.report import search_words as say
-from begat.report import words
+from begat.report import tree_layout, tree_svg, words
 from begat.report.gridmap import STEPS
 from begat.report.html import environment
 from begat.report.layermatch import layer_picture
@@ -28,9 +28,17 @@ def context(r: SearchResult, asked: str = "") -> dict[str, Any]:
     return {
         "r": r, "headline": say.headline(r), "price": words.powers(say.price(r)), "effort": say.effort(r), "same": say.same(r), "steps": STEPS,
         "rows": [say.row(x) for x in r.relatives], "leads": [say.lead(x, asked) for x in r.leads],
-        "picture": layer_picture(r.layers, [(x.entry.name, x.match) for x in r.relatives]), "tree": None,
+        "picture": layer_picture(r.layers, [(x.entry.name, x.match) for x in r.relatives]), **_tree(r),
         "caveats": (*r.notes, *say.CAVEATS), "badge": _badge(r), "tone": "shared" if r.relatives else "part" if r.leads else "open",
     }  # fmt: skip
+
+
+def _tree(r: SearchResult) -> dict[str, Any]:
+    """The tree's picture, whose first node is the query, and its legend."""
+    if r.tree is None:
+        return {"tree": None, "keys": ()}
+    p = tree_layout.picture(r.tree)
+    return {"tree": p, "keys": tree_svg.legend(p)}
 
 
 def _badge(r: SearchResult) -> str:

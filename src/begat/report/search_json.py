@@ -9,7 +9,7 @@ import json
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from begat.report import search_words
+from begat.report import search_words, tree_json
 from begat.report.json import as_text, plain
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def to_json(found: SearchResult) -> dict[str, Any]:
     out: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "tool": "begat", "version": __version__}
     out |= {"sentence": search_words.headline(found), "price": search_words.price(found)}
     for field in dataclasses.fields(found):
-        out[field.name] = plain(getattr(found, field.name), field.name)
+        value = getattr(found, field.name)
+        out[field.name] = tree_json.to_json(value) if field.name == "tree" and value is not None else plain(value, field.name)
     return out
 
 

@@ -17,7 +17,7 @@ from begat.errors import BegatError, InputError
 from begat.index.store import Entry, Store, open_store
 from begat.web.guard import LOCAL, App, Guard
 from begat.web.jobs import Jobs
-from begat.web.render import render, script, stylesheet
+from begat.web.render import render, script, stylesheet, tree_script
 from begat.web.roots import Roots
 
 if TYPE_CHECKING:
@@ -85,12 +85,13 @@ def create_app(index: str, roots: Sequence[str | Path] = (), names: Sequence[str
     def failed(_: Request, err: Exception) -> Response:
         return x.page("error.html.j2", 500, title="That did not work", words=f"Internal error ({type(err).__name__}); the server's log says more.")
 
-    routes = [Route("/static/style.css", _static(stylesheet, "text/css")), Route("/static/begat.js", _static(script, "text/javascript"))]
+    statics = (("style.css", stylesheet, "text/css"), ("begat.js", script, "text/javascript"), ("tree.js", tree_script, "text/javascript"))
+    routes = [Route(f"/static/{name}", _static(text, kind)) for name, text, kind in statics]
     for module in (models, searches, comparisons, trees):
         routes += module.routes(x)
     app = Starlette(routes=routes, exception_handlers={BegatError: bad_input, HTTPException: no_page, Exception: failed})
     app.state.explorer = x
-    return Guard(app, (*LOCAL, *names), any_address)  # type: ignore[arg-type]
+    return Guard(app, (*LOCAL, *names), any_address)
 
 
 def _static(text: Any, kind: str) -> Any:

@@ -41,8 +41,14 @@ def stylesheet() -> str:
 
 @cache
 def script() -> str:
-    """The explorer's only script."""
+    """The explorer's own script."""
     return resources.files("begat.web").joinpath("static", "begat.js").read_text("utf-8")
+
+
+@cache
+def tree_script() -> str:
+    """Pan, zoom and search of a family tree, as in its report."""
+    return resources.files("begat.report").joinpath("templates", "tree.js").read_text("utf-8")
 
 
 def cut(text: object, limit: int = 80) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from begat.errors import InputError
 from begat.index.family import Family, family
+from begat.report.tree_html import rows, sentence
 from begat.report.tree_layout import picture
 from begat.report.tree_svg import legend
 from begat.web.app import Explorer, entry_of, form, to_job
@@ -52,8 +53,11 @@ def routes(x: Explorer) -> list[Route]:
         job = x.jobs.get(request.path_params["job"])
         if job is None or job.kind != "tree" or job.state != "done":
             raise HTTPException(404)
-        p = picture(job.result.tree)
-        links = dict(enumerate(job.result.ids))
-        return x.page("tree.html.j2", at="tree", job=job, tree=job.result.tree, picture=p, legend=legend(p), links=links, ids=job.result.ids)
+        tree, ids = job.result.tree, job.result.ids
+        p = picture(tree)
+        return x.page(
+            "tree.html.j2", at="tree", tree=tree, picture=p, keys=legend(p), sentence=sentence(tree), threshold=f"{tree.threshold:.1f}", edges=rows(tree),
+            members=[(id, tree.nodes[i].name) for i, id in enumerate(ids)],
+        )  # fmt: skip
 
     return [Route("/tree", ask_page), Route("/tree", grow, methods=["POST"]), Route("/tree/{job}", result)]

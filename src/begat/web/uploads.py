@@ -1,7 +1,7 @@
 """Files dropped onto the page: a fingerprint, or the few files of a small model.
 
-Enters: names and sizes, then their bytes one after another.  Leaves: a folder for the time of one job.  Nothing a browser says about a file is believed: names are
-checked against a pattern, sizes are counted as the bytes arrive.
+Enters: names and sizes, then their bytes one after another.  Leaves: a folder for the time of one job.  Nothing a browser says about a file
+is believed: names are checked against a pattern, sizes are counted as the bytes arrive.
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ async def receive(files: list[tuple[str, int]], name: str, stream: AsyncIterator
         buffered = bytearray()
         todo = list(files)
         total, expected = 0, sum(size for _, size in files)
-        out = None
         async for chunk in stream:
             total += len(chunk)
             if total > expected:
