@@ -50,7 +50,7 @@ class Explorer:
         """An HTML answer."""
         from starlette.responses import HTMLResponse
 
-        return HTMLResponse(render(template, index=self.index, roots=self.roots.folders, **context), status)
+        return HTMLResponse(render(template, **{"index": self.index, "roots": self.roots.folders, "at": "", **context}), status)
 
 
 def create_app(index: str, roots: Sequence[str | Path] = (), names: Sequence[str] = (), any_address: bool = False) -> App:

@@ -15,7 +15,7 @@ from begat.signals.axes import AXES
 from begat.types import Verdict
 from begat.verdict.policy import POLICY
 from begat.web.app import Explorer, entry_of, form, to_job
-from begat.web.guard import REPORT_POLICY
+from begat.web.guard import REPORT_HEADERS
 from begat.web.jobs import Job
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ def routes(x: Explorer) -> list[Route]:
 
     def compared(request: Request) -> Response:
         job = done(request)
-        return x.page("compared.html.j2", at="models", job=job, v=job.result)
+        return x.page("compared.html.j2", at="models", job=job, pieces=words.powers(job.result.sentence))
 
     def report(request: Request) -> Response:
         from begat.report.html import render_html
 
-        return HTMLResponse(render_html(done(request).result), headers={"content-security-policy": REPORT_POLICY})
+        return HTMLResponse(render_html(done(request).result), headers=REPORT_HEADERS)
 
     return [
         Route("/compare", compare_page), Route("/compare", by_weights, methods=["POST"]), Route("/compared/{job}", compared),

@@ -25,7 +25,10 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 #: for a finished report, which brings its own styles and runs nothing
-REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox"
+REPORT_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox",
+    "cross-origin-opener-policy": "unsafe-none",  # a sandboxed page must not ask for more
+}
 #: referrers stay off other sites, but forms must name their origin, which no-referrer would hide
 _HEADERS = {
     "x-content-type-options": "nosniff", "referrer-policy": "same-origin", "cross-origin-opener-policy": "same-origin",
