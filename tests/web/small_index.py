@@ -16,7 +16,7 @@ from begat.pipeline.sketch import sketch
 from builders import llama, noisy, stitched, write
 
 SCRIPT = "<script>alert(1)</script>"
-IMAGE = "\"><img src=x onerror=alert(2)>"
+IMAGE = '"><img src=x onerror=alert(2)>'
 CONTROL = "\x1b[31mred\x07\nline\u202egnp.exe"
 LONG = "long" * 200
 

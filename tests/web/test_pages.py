@@ -95,7 +95,9 @@ def test_the_list_filters_sorts_and_pages(client: TestClient, small: Family, mon
     monkeypatch.setattr("begat.web.listing.PAGE", 3)
     assert len(names("page=1")) == 3 and len(names("page=3")) == 2
     assert names("page=99") == names("page=3")
-    assert names("page=1") + names("page=2") + names("page=3") == sorted(names("page=1") + names("page=2") + names("page=3"), key=str.casefold)
+    assert names("page=1") + names("page=2") + names("page=3") == sorted(
+        names("page=1") + names("page=2") + names("page=3"), key=str.casefold
+    )
     for odd in ("page=-1", "page=²", "sort=--name", "sort=__class__", "page=" + "9" * 50):
         assert client.get(f"/?{odd}").status_code == 200
 
@@ -146,8 +148,9 @@ def test_paths_outside_the_roots_are_refused_alike(client: TestClient, small: Fa
     (inside / "loop").symlink_to(inside / "loop")
     try:
         answers = set()
-        for path in ("/etc/passwd", "/etc", "../../etc/passwd", "../index", str(small.index), str(outside), str(tmp_path / "absent"), "absent", "link", "linked",
-                     "loop", "", "child\0", "/", "..", "~root", "//etc/passwd", "a" * 5000, str(inside) + "-other", "link/model.safetensors"):  # fmt: skip
+        elsewhere = [str(small.index), str(outside), str(tmp_path / "absent"), str(inside) + "-other"]
+        climbing = ["/etc/passwd", "/etc", "../../etc/passwd", "../index", "//etc/passwd", "/", "..", "~root"]
+        for path in (*elsewhere, *climbing, "absent", "link", "linked", "link/model.safetensors", "loop", "", "child\0", "a" * 5000):
             for field in ("path", "base"):
                 fields = {"path": "child", "base": path} if field == "base" else {"path": path}
                 if fields.get("base") == "":
@@ -195,7 +198,11 @@ def test_compare_by_fingerprint_and_by_weights(client: TestClient, small: Family
     report = re.search(r'<iframe src="(/compared/[0-9a-f]{32}/report)"[^>]* sandbox>', found)
     assert report is not None
     inner = client.get(report[1])
-    assert "Inheritance map" in inner.text and "sandbox" in inner.headers["content-security-policy"] and "script-src" not in inner.headers["content-security-policy"]
+    assert (
+        "Inheritance map" in inner.text
+        and "sandbox" in inner.headers["content-security-policy"]
+        and "script-src" not in inner.headers["content-security-policy"]
+    )
     assert "Open the comparison" in client.get(f"/compare?m={a}&m={b}").text
     for query in ("", f"m={a}", f"m={a}&m={a}", f"m={a}&m={b}&m={s}"):
         assert "choose two" in client.get(f"/compare?{query}").text
@@ -274,7 +281,9 @@ def test_a_failed_job_says_why_in_one_line(client: TestClient, small: Family) ->
 
 
 def test_cancel_by_page(client: TestClient, small: Family, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("begat.index.search.compare_fingerprints", lambda *_: time.sleep(0.3) or (_ for _ in ()).throw(InputError("never")))
+    monkeypatch.setattr(
+        "begat.index.search.compare_fingerprints", lambda *_: time.sleep(0.3) or (_ for _ in ()).throw(InputError("never"))
+    )
     job = client.post(f"/model/{small.ids['child']}/search").headers["location"]
     assert client.post(f"{job}/cancel").status_code == 303
     assert finish(client, job)["state"] == "cancelled"
@@ -299,7 +308,9 @@ def test_a_fingerprint_or_a_small_model_is_dropped(client: TestClient, small: Fa
     assert result(client, upload(client, [("e.json", 0), *files, ("z.txt", 0)], body))
 
 
-def test_uploads_are_limited_and_leave_nothing_behind(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_are_limited_and_leave_nothing_behind(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     weights = ("model.safetensors", 4)
     for files, body, words in (
@@ -338,7 +349,19 @@ def test_forms_are_limited(client: TestClient) -> None:
 # --- who may ask ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.168.1.7", "", "localhost:80:90", "local host", "[::2]"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "192.168.1.7",
+        "",
+        "localhost:80:90",
+        "local host",
+        "[::2]",
+    ],
+)
 def test_other_host_names_are_refused(client: TestClient, host: str) -> None:
     answer = client.get("/", headers={"host": host})
     assert answer.status_code == 421
@@ -378,7 +401,17 @@ def test_forms_from_other_sites_are_refused(small: Family) -> None:
 
 
 def test_every_answer_is_guarded(client: TestClient, small: Family) -> None:
-    for path in ("/", "/search", "/tree", f"/model/{small.ids['child']}", "/static/begat.js", "/static/tree.js", "/static/style.css", "/nothing", "/compare"):
+    for path in (
+        "/",
+        "/search",
+        "/tree",
+        f"/model/{small.ids['child']}",
+        "/static/begat.js",
+        "/static/tree.js",
+        "/static/style.css",
+        "/nothing",
+        "/compare",
+    ):
         answer = client.get(path)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "script-src 'self'" in policy and "unsafe" not in policy
@@ -391,12 +424,14 @@ def test_every_answer_is_guarded(client: TestClient, small: Family) -> None:
 
 def test_names_are_never_markup(client: TestClient, small: Family) -> None:
     evil = small.ids[SCRIPT]
-    pages = {path: client.get(path).text for path in ("/", f"/model/{evil}", f"/compare?m={evil}&m={small.ids[IMAGE]}", f"/?q={quote(IMAGE)}", f"/tree?q={quote(SCRIPT)}",
-                                                      f"/?family={quote(IMAGE)}&least={quote(SCRIPT)}")}  # fmt: skip
+    asked = [f"/?q={quote(IMAGE)}", f"/tree?q={quote(SCRIPT)}", f"/?family={quote(IMAGE)}&least={quote(SCRIPT)}"]
+    pages = {path: client.get(path).text for path in ("/", f"/model/{evil}", f"/compare?m={evil}&m={small.ids[IMAGE]}", *asked)}
     pages |= {f"/model/{small.ids[n]}": client.get(f"/model/{small.ids[n]}").text for n in (IMAGE, CONTROL, LONG)}
     pages["search"] = result(client, client.post(f"/model/{evil}/search"))
     pages["searched"] = client.get(f"/model/{evil}").text
-    pages["tree"] = result(client, client.post("/tree", data={"m": [small.ids[n] for n in (SCRIPT, IMAGE, CONTROL, LONG, "parent")]}))
+    pages["tree"] = result(
+        client, client.post("/tree", data={"m": [small.ids[n] for n in (SCRIPT, IMAGE, CONTROL, LONG, "parent")]})
+    )
     pages["by path"] = result(client, client.post("/search", data={"path": "evil-1"}))
     for where, text in pages.items():
         tags = Markup(text).tags
@@ -418,7 +453,11 @@ def test_pages_need_nothing_from_elsewhere(client: TestClient, small: Family) ->
                 assert where is None or where.startswith("/") or (tag == "link" and where == "data:,"), (tag, where)
     for path in ("/static/begat.js", "/static/tree.js", "/static/style.css"):
         text = client.get(path).text
-        assert "//" not in re.sub(r"^\s*//.*$", "", text, flags=re.M).replace("http://www.w3.org", "") and "@import" not in text and "eval(" not in text
+        assert (
+            "//" not in re.sub(r"^\s*//.*$", "", text, flags=re.M).replace("http://www.w3.org", "")
+            and "@import" not in text
+            and "eval(" not in text
+        )
 
 
 def test_requests_open_the_index_for_reading(client: TestClient, small: Family) -> None:

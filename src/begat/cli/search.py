@@ -18,9 +18,13 @@ Exit codes:
 
 @click.command(epilog=EXITS)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--index", required=True, metavar="DIR", help="The index to search: a folder, or an address such as s3://bucket/index.")
+@click.option(
+    "--index", required=True, metavar="DIR", help="The index to search: a folder, or an address such as s3://bucket/index."
+)
 @click.option("--base", type=click.Path(path_type=Path), help="Base model, where MODEL is a PEFT adapter folder.")
-@click.option("--screened", type=click.IntRange(1, 100_000), default=128, show_default=True, help="Models to test exactly at most.")
+@click.option(
+    "--screened", type=click.IntRange(1, 100_000), default=128, show_default=True, help="Models to test exactly at most."
+)
 @click.option("--exact", is_flag=True, help="Screen by looking at every model of the index instead of an approximate index.")
 @click.option("--tree/--no-tree", default=True, show_default=True, help="Lay the nearest relatives out as a family tree.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON (schema: begat/report/schema).")

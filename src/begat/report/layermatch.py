@@ -1,7 +1,8 @@
 """The picture of layers in a search: which layer of the query matches which layer of a relative.
 
-Enters: matches of one query.  Leaves: places for the template `_layermatch.html.j2`; a row a relative, a column a layer of the query. The ramp of
-colours is the inheritance map's. Only the layout is made here: which layers match was decided by `begat.pipeline.fingerprints`.
+Enters: matches of one query.  Leaves: places for the template `_layermatch.html.j2`; a row a relative, a column a layer of
+the query. The ramp of colours is the inheritance map's. Only the layout is made here: which layers match was decided by
+`begat.pipeline.fingerprints`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 _WIDE, _CELL, _ROW = 560, 30, 22
 #: rows of a picture
 MOST = 24
-_AXES = {"mlp-units": "MLP", "expert-units": "experts", "value-dims": "attention", "kv-heads": "KV heads", "experts": "router", "latent-dims": "latent"}
+_AXES = {
+    "mlp-units": "MLP",
+    "expert-units": "experts",
+    "value-dims": "attention",
+    "kv-heads": "KV heads",
+    "experts": "router",
+    "latent-dims": "latent",
+}
 
 
 @dataclass(frozen=True, slots=True)

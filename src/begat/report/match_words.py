@@ -1,6 +1,7 @@
 """Two fingerprints against each other, in words.
 
-Enters: a `FingerprintMatch`, and whether it reaches the policy's threshold.  Leaves: sentences.  Numbers of searches: `search_words.py`.
+Enters: a `FingerprintMatch`, and whether it reaches the policy's threshold.  Leaves: sentences.  Numbers of searches:
+`search_words.py`.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ def means(m: FingerprintMatch, dependent: bool) -> str:
     """What that does not say."""
     if dependent:
         return (
-            "Dependent: by derivation either way, by a third model, or by one initialisation trained twice. A fingerprint does not tell these apart; the weights do. "
+            "Dependent: by derivation either way, by a third model, or by one initialisation trained twice. "
+            "A fingerprint does not tell these apart; the weights do. "
             "The e-value counts this one comparison: whoever picked the pair out of many must divide it by how many."
         )
-    return "No evidence is no clearance: what was changed beyond what a fingerprint keeps is not seen. Comparing the weights sees more, and says with which power."
+    return (
+        "No evidence is no clearance: what was changed beyond what a fingerprint keeps is not seen. "
+        "Comparing the weights sees more, and says with which power."
+    )
 
 
 def badge(m: FingerprintMatch, dependent: bool) -> str:

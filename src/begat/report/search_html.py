@@ -1,7 +1,7 @@
 """A search as one self-contained HTML page: no network, no script, light and dark.
 
-Enters: a `SearchResult`.  Leaves: the page.  Words: `search_words.py`; the pictures: `layermatch.py` and the tree's presenter; markup in
-`templates/search.html.j2` and, shared with `begat serve`, `templates/_search.html.j2`.
+Enters: a `SearchResult`.  Leaves: the page.  Words: `search_words.py`; the pictures: `layermatch.py` and the tree's
+presenter; markup in `templates/search.html.j2` and, shared with `begat serve`, `templates/_search.html.j2`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A search as one page of text.
 
-Enters: a `SearchResult`, a width, whether colours are wanted.  Leaves: lines.  Words: `search_words.py`; for browsers: `search_html.py`.
+Enters: a `SearchResult`, a width, whether colours are wanted.  Leaves: lines.  Words: `search_words.py`; for browsers:
+`search_html.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A search in words, the same in every presenter.
 
-Enters: a `SearchResult`.  Leaves: sentences and frozen rows of strings.  Nothing is computed but units (radians as degrees), rounding and places.
-Placed by `search_text.py`, `search_html.py` and the pages of `begat.web`.
+Enters: a `SearchResult`.  Leaves: sentences and frozen rows of strings.  Nothing is computed but units (radians as degrees),
+rounding and places. Placed by `search_text.py`, `search_html.py` and the pages of `begat.web`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def headline(r: SearchResult) -> str:
         what = f"{name} was not made independently of {len(r.relatives):,} of {among}."
     if r.candidates == 1:
         return what
-    parents = [quoted(x.entry.name) for x in r.relatives if x.match.direction == "b → a" and x.relation in ("ancestor", "nearest")]
+    parents = [
+        quoted(x.entry.name) for x in r.relatives if x.match.direction == "b → a" and x.relation in ("ancestor", "nearest")
+    ]
     nearest = [quoted(x.entry.name) for x in r.relatives if x.relation == "nearest"]
     if parents:
         return f"{what} One-way evidence says that it was made from {parents[0]}."
@@ -108,7 +110,11 @@ def row(r: Relative) -> Row:
     """One relative."""
     m = r.match
     direction, why = direction_words(m, r.why)
-    relation = RELATIONS.get(r.relation, r.relation) + (f" via {printable(r.via, _NAME)}" if r.via else "") + (", every sampled value is equal" if m.identical else "")
+    relation = (
+        RELATIONS.get(r.relation, r.relation)
+        + (f" via {printable(r.via, _NAME)}" if r.via else "")
+        + (", every sampled value is equal" if m.identical else "")
+    )
     return Row(
         id=r.entry.id, name=printable(r.entry.name, _NAME), source=r.entry.source, relation=relation, e=words.log10_words(r.log10_e),
         p=words.p_bound(min(0.0, -r.log10_e)), angle=angle(m), cosine=cosine(m), parts="; ".join(r.parts), direction=direction, why=why,
@@ -157,7 +163,11 @@ def quoted(name: str) -> str:
 
 
 def _leads(n: int) -> str:
-    return "One model is a lead: its weights should be compared." if n == 1 else f"{n:,} models are leads: their weights should be compared."
+    return (
+        "One model is a lead: its weights should be compared."
+        if n == 1
+        else f"{n:,} models are leads: their weights should be compared."
+    )
 
 
 def _slots() -> int:

@@ -1,7 +1,7 @@
 """LEAF: `begat serve`, a local web explorer over one index (extra `web`: starlette, uvicorn).
 
-Enters: an index's place and settings.  Leaves: pages.  Options, one library call, one presenter, as in the neighbour `begat.cli`; no statistics here.
-Every module imports without the extra: starlette is imported inside functions.
+Enters: an index's place and settings.  Leaves: pages.  Options, one library call, one presenter, as in the neighbour
+`begat.cli`; no statistics here. Every module imports without the extra: starlette is imported inside functions.
 
     app.py         create_app: the routes and what they share
     guard.py       which requests are let through: Host, Origin, and the headers of every answer

@@ -1,7 +1,7 @@
 """`create_app`: the explorer as an ASGI app.
 
-Enters: an index's place, roots, host names.  Leaves: an app for uvicorn, or for a test client.  Pages live in `models.py`, `searches.py`, `comparisons.py`, `trees.py`;
-who may ask is decided by the neighbour `guard.py`.
+Enters: an index's place, roots, host names.  Leaves: an app for uvicorn, or for a test client.  Pages live in `models.py`,
+`searches.py`, `comparisons.py`, `trees.py`; who may ask is decided by the neighbour `guard.py`.
 """
 
 from __future__ import annotations
@@ -75,17 +75,33 @@ def create_app(index: str, roots: Sequence[str | Path] = (), names: Sequence[str
     x = Explorer(str(index), Roots(roots))
 
     def bad_input(_: Request, err: Exception) -> Response:
-        return x.page("error.html.j2", 400, title="That did not work", words=err.line() if isinstance(err, InputError) else str(err))
+        return x.page(
+            "error.html.j2", 400, title="That did not work", words=err.line() if isinstance(err, InputError) else str(err)
+        )
 
     def no_page(_: Request, err: Exception) -> Response:
         status = err.status_code if isinstance(err, HTTPException) else 500
         words = {404: "There is no such page, or it has been forgotten.", 405: "Not that way.", 413: "That is too much at once."}
-        return x.page("error.html.j2", status, title="Nothing here" if status == 404 else "That did not work", words=words.get(status, "An error."))
+        return x.page(
+            "error.html.j2",
+            status,
+            title="Nothing here" if status == 404 else "That did not work",
+            words=words.get(status, "An error."),
+        )
 
     def failed(_: Request, err: Exception) -> Response:
-        return x.page("error.html.j2", 500, title="That did not work", words=f"Internal error ({type(err).__name__}); the server's log says more.")
+        return x.page(
+            "error.html.j2",
+            500,
+            title="That did not work",
+            words=f"Internal error ({type(err).__name__}); the server's log says more.",
+        )
 
-    statics = (("style.css", stylesheet, "text/css"), ("begat.js", script, "text/javascript"), ("tree.js", tree_script, "text/javascript"))
+    statics = (
+        ("style.css", stylesheet, "text/css"),
+        ("begat.js", script, "text/javascript"),
+        ("tree.js", tree_script, "text/javascript"),
+    )
     routes = [Route(f"/static/{name}", _static(text, kind)) for name, text, kind in statics]
     for module in (models, searches, comparisons, trees):
         routes += module.routes(x)

@@ -63,7 +63,12 @@ def routes(x: Explorer) -> list[Route]:
 
             return compare(paths[0], paths[1], progress=job)
 
-        return to_job(request, x.jobs.submit("compare", f"Compare the weights of {a.name} and {b.name}", work, a=a.id, b=b.id, names=(a.name, b.name)))
+        return to_job(
+            request,
+            x.jobs.submit(
+                "compare", f"Compare the weights of {a.name} and {b.name}", work, a=a.id, b=b.id, names=(a.name, b.name)
+            ),
+        )
 
     def done(request: Request) -> Job:
         job = x.jobs.get(request.path_params["job"])

@@ -1,8 +1,9 @@
 """Which requests are let through, and the headers of every answer.
 
-Enters: ASGI requests.  Leaves: the app's answer, or a refusal.  Three attacks are meant: a page elsewhere that has its own name point at this machine (DNS
-rebinding: the Host header then names the stranger), one that sends a form here (Origin and Sec-Fetch-Site then name the stranger), and names from
-models that turn out to be markup (the Content-Security-Policy lets no script run but the explorer's own file).
+Enters: ASGI requests.  Leaves: the app's answer, or a refusal.  Three attacks are meant: a page elsewhere that has its own
+name point at this machine (DNS rebinding: the Host header then names the stranger), one that sends a form here (Origin and
+Sec-Fetch-Site then name the stranger), and names from models that turn out to be markup (the Content-Security-Policy lets no
+script run but the explorer's own file).
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ POLICY = (
 )
 #: for a finished report, which brings its own styles and runs nothing
 REPORT_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'self'; sandbox",
     "cross-origin-opener-policy": "unsafe-none",  # a sandboxed page must not ask for more
 }
 #: referrers stay off other sites, but forms must name their origin, which no-referrer would hide
@@ -106,7 +108,11 @@ class Guard:
 
 async def _plain(send: Send, status: int, text: str) -> None:
     body = text.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
     headers += [(k.encode(), v.encode()) for k, v in {"content-security-policy": POLICY, **_HEADERS}.items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,6 +1,7 @@
 """Heavy work: one job at a time, the others wait, and all can be cancelled.
 
-Enters: a function that reports to a `begat.types.Progress`.  Leaves: a `Job` that pages ask about. A cancelled job ends at its next report of progress.
+Enters: a function that reports to a `begat.types.Progress`.  Leaves: a `Job` that pages ask about. A cancelled job ends at
+its next report of progress.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Job:
         result: what the work returned; about: what its page needs besides.
     """
 
-    def __init__(self, kind: str, title: str, work: Callable[[Job], Any], about: dict[str, Any], after: Callable[[], None] | None) -> None:
+    def __init__(
+        self, kind: str, title: str, work: Callable[[Job], Any], about: dict[str, Any], after: Callable[[], None] | None
+    ) -> None:
         self.id, self.kind, self.title, self.about = secrets.token_hex(16), kind, title, about
         self.state, self.task, self.at, self.total, self.error = "queued", "", 0, 0, ""
         self.result: Any = None
@@ -77,7 +80,9 @@ class Job:
         except Cancelled:
             self.state = "cancelled"
         except (BegatError, MemoryError, OSError) as err:
-            self.error = err.line() if isinstance(err, InputError) else "not enough memory" if isinstance(err, MemoryError) else str(err)
+            self.error = (
+                err.line() if isinstance(err, InputError) else "not enough memory" if isinstance(err, MemoryError) else str(err)
+            )
             self.state = "failed"
         except Exception as err:
             _log.exception("job failed")
@@ -143,7 +148,11 @@ class Jobs:
         """The newest finished job of a kind about the same things."""
         with self._lock:
             known = list(self._known.values())
-        same = (j for j in reversed(known) if j.kind == kind and j.state == "done" and all(j.about.get(k) == v for k, v in about.items()))
+        same = (
+            j
+            for j in reversed(known)
+            if j.kind == kind and j.state == "done" and all(j.about.get(k) == v for k, v in about.items())
+        )
         return next(same, None)
 
     def stop(self) -> None:

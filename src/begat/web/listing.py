@@ -1,6 +1,7 @@
 """Models of an index, filtered, sorted, in pages.
 
-Enters: what a query string asks for, and an open store.  Leaves: a `Listing`. The manifest is read once a request; fingerprints are not.
+Enters: what a query string asks for, and an open store.  Leaves: a `Listing`. The manifest is read once a request;
+fingerprints are not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from begat.index.store import Entry, Store
 #: models on a page
 PAGE = 50
 #: what can be sorted by → column's title
-SORTS = {"name": "model", "family": "family", "format": "format", "parameters": "parameters", "layers": "layers", "added": "added"}
+SORTS = {
+    "name": "model",
+    "family": "family",
+    "format": "format",
+    "parameters": "parameters",
+    "layers": "layers",
+    "added": "added",
+}
 _SIZE = re.compile(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*([kmbt]?)\s*", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 
@@ -72,7 +80,10 @@ def list_models(store: Store, wish: Wish) -> Listing:
     entries = list(store.manifest())
     kept, problem = chosen(entries, wish)
     key = wish.sort.lstrip("-")
-    kept.sort(key=lambda e: (v.casefold() if isinstance(v := getattr(e, key), str) else v, e.name.casefold(), e.id), reverse=wish.sort.startswith("-"))
+    kept.sort(
+        key=lambda e: (v.casefold() if isinstance(v := getattr(e, key), str) else v, e.name.casefold(), e.id),
+        reverse=wish.sort.startswith("-"),
+    )
     pages = max(1, -(-len(kept) // PAGE))
     page = min(wish.page, pages)
     return Listing(
@@ -84,7 +95,10 @@ def list_models(store: Store, wish: Wish) -> Listing:
 def chosen(entries: list[Entry], wish: Wish) -> tuple[list[Entry], str]:
     """Entries that fit the filters, and which filter could not be understood."""
     least, most = parameters(wish.least), parameters(wish.most)
-    problem = next((f"“{t}” is no size; write 7b or 350m" for t, n in ((wish.least, least), (wish.most, most)) if t.strip() and n is None), "")
+    problem = next(
+        (f"“{t}” is no size; write 7b or 350m" for t, n in ((wish.least, least), (wish.most, most)) if t.strip() and n is None),
+        "",
+    )
     q = wish.q.strip().casefold()
     kept = [
         e for e in entries

@@ -47,7 +47,17 @@ def routes(x: Explorer) -> list[Route]:
         job = x.jobs.latest("search", model=entry.id)
         found = None if job is None else search_html.context(job.result, entry.source)
         read = words.of_total(fingerprint.bytes_read, fingerprint.bytes_total)
-        return x.page("model.html.j2", at="models", e=entry, f=fingerprint, kept=kept(fingerprint), read=read, total=total, found=found, job=job)
+        return x.page(
+            "model.html.j2",
+            at="models",
+            e=entry,
+            f=fingerprint,
+            kept=kept(fingerprint),
+            read=read,
+            total=total,
+            found=found,
+            job=job,
+        )
 
     return [Route("/", models), Route("/model/{id}", model)]
 
@@ -55,7 +65,16 @@ def routes(x: Explorer) -> list[Route]:
 def kept(f: Fingerprint) -> list[Kept]:
     """What a fingerprint holds, a line per axis, frame and size."""
     frames = {"stored": "as stored", "tokens": "in the token frame"}
-    lines = [Kept(AXES[o.axis].title if o.axis in AXES else o.axis, frames.get(o.frame, o.frame), len(o.place_S3), o.units, o.bits_SMB.shape[1]) for o in f.orders]
+    lines = [
+        Kept(
+            AXES[o.axis].title if o.axis in AXES else o.axis,
+            frames.get(o.frame, o.frame),
+            len(o.place_S3),
+            o.units,
+            o.bits_SMB.shape[1],
+        )
+        for o in f.orders
+    ]
     merged: dict[tuple[str, str, int, int], int] = {}
     for k in lines:
         merged[k.title, k.frame, k.units, k.sampled] = merged.get((k.title, k.frame, k.units, k.sampled), 0) + k.sites

@@ -1,4 +1,5 @@
-"""Templates of the explorer, beside those of the reports, in one environment: autoescape on, every string through `begat.errors.printable`.
+"""Templates of the explorer, beside those of the reports, in one environment: autoescape on, every string through
+`begat.errors.printable`.
 
 Enters: a template's name and what it shows.  Leaves: text.
 """

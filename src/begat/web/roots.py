@@ -1,7 +1,7 @@
 """Which paths may be read: those below the roots that whoever started the server named, links followed.
 
-Enters: a path typed into a form, or a model's source as the index has it; both are a stranger's.  Leaves: a path that lies below a root, or an InputError that does not
-say whether anything lies elsewhere.
+Enters: a path typed into a form, or a model's source as the index has it; both are a stranger's.  Leaves: a path that lies
+below a root, or an InputError that does not say whether anything lies elsewhere.
 """
 
 from __future__ import annotations

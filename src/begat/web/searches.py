@@ -53,7 +53,9 @@ def routes(x: Explorer) -> list[Route]:
             with x.open() as store:
                 return search(query, store, progress=job)
 
-        return to_job(request, x.jobs.submit("search", f"Search for relatives of {name}", work, after=upload.folder.cleanup, asked=""))
+        return to_job(
+            request, x.jobs.submit("search", f"Search for relatives of {name}", work, after=upload.folder.cleanup, asked="")
+        )
 
     async def by_model(request: Request) -> Response:
         with x.open() as store:
@@ -68,7 +70,11 @@ def routes(x: Explorer) -> list[Route]:
 
     def job_page(request: Request) -> Response:
         job = known(request)
-        return RedirectResponse(RESULTS[job.kind] + job.id, 303) if job.state == "done" else x.page("job.html.j2", at="", job=job, ahead=x.jobs.ahead(job))
+        return (
+            RedirectResponse(RESULTS[job.kind] + job.id, 303)
+            if job.state == "done"
+            else x.page("job.html.j2", at="", job=job, ahead=x.jobs.ahead(job))
+        )
 
     def job_json(request: Request) -> Response:
         job = known(request)
@@ -103,5 +109,3 @@ def state_of(job: Job, ahead: int) -> dict[str, Any]:
         "state": job.state, "task": job.task, "at": job.at, "total": job.total, "ahead": ahead, "error": printable(job.error, 600),
         "result": RESULTS[job.kind] + job.id if job.state == "done" else None,
     }  # fmt: skip
-
-

@@ -47,7 +47,9 @@ def run(
                 ready(f"http://{shown}:{server.getsockname()[1]}/")
             uvicorn.Server(config).run(sockets=[server])
     except OSError as err:
-        raise InputError(f"cannot listen there: {err.strerror or err}", found=f"{host} port {port}", fix="choose another --host or --port") from None
+        raise InputError(
+            f"cannot listen there: {err.strerror or err}", found=f"{host} port {port}", fix="choose another --host or --port"
+        ) from None
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

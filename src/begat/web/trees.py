@@ -41,7 +41,12 @@ def routes(x: Explorer) -> list[Route]:
                 wish = wish_of({k: v[0] for k, v in fields.items()})
                 ids = [e.id for e in chosen(list(store.manifest()), wish)[0]]
         if not 2 <= len(ids) <= MOST:
-            raise InputError("cannot lay out a family tree", expected=f"2 to {MOST} models", found=f"{len(ids)}", fix="tick models in the list, or filter it")
+            raise InputError(
+                "cannot lay out a family tree",
+                expected=f"2 to {MOST} models",
+                found=f"{len(ids)}",
+                fix="tick models in the list, or filter it",
+            )
 
         def work(job: Job) -> Family:
             with x.open() as store:

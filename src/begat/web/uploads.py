@@ -1,7 +1,7 @@
 """Files dropped onto the page: a fingerprint, or the few files of a small model.
 
-Enters: names and sizes, then their bytes one after another.  Leaves: a folder for the time of one job.  Nothing a browser says about a file
-is believed: names are checked against a pattern, sizes are counted as the bytes arrive.
+Enters: names and sizes, then their bytes one after another.  Leaves: a folder for the time of one job.  Nothing a browser
+says about a file is believed: names are checked against a pattern, sizes are counted as the bytes arrive.
 """
 
 from __future__ import annotations
@@ -98,5 +98,7 @@ def _model(place: Path, names: list[str]) -> Path:
             raise InputError("drop one fingerprint alone, or the files of one model", found=f"{len(names)} files")
         return place / prints[0]
     if not any(n.endswith(".safetensors") for n in names):
-        raise InputError("no weights among the files", expected="a .begat fingerprint or a .safetensors file", found=", ".join(names)[:200])
+        raise InputError(
+            "no weights among the files", expected="a .begat fingerprint or a .safetensors file", found=", ".join(names)[:200]
+        )
     return place
