@@ -71,6 +71,21 @@ def reordered_units(parent: Tensors, rng: np.random.Generator) -> Tensors:
     return out
 
 
+def upcycled(dense: Tensors, rest: Tensors, rng: np.random.Generator, experts: int = 4) -> Tensors:
+    """Under Mixtral's names: every expert a noisy copy of the MLP of `dense`, everything else of `rest`."""
+    out = {n: w for n, w in rest.items() if ".mlp." not in n}
+    for i in sorted({_layer(n) for n in dense} - {-1}):
+        p = f"model.layers.{i}."
+        width = dense[f"{p}mlp.up_proj.weight"].shape[1]
+        out[p + "block_sparse_moe.gate.weight"] = rng.standard_normal((experts, width)).astype(np.float32)
+        for e in range(experts):
+            for mine, theirs in (("gate", "w1"), ("down", "w2"), ("up", "w3")):
+                w = dense[f"{p}mlp.{mine}_proj.weight"]
+                noise = 0.2 * w.std() * rng.standard_normal(w.shape)
+                out[f"{p}block_sparse_moe.experts.{e}.{theirs}.weight"] = (w + noise).astype(np.float32)
+    return out
+
+
 def rounded(parent: Tensors, bits: int, group: int) -> Tensors:
     """Round-to-nearest symmetric quantisation of the matrices, stored dequantised."""
     out = dict(parent)

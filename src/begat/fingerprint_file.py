@@ -103,9 +103,10 @@ class _Bad(Exception):
     """What is wrong, in words."""
 
 
-def _need(ok: bool, problem: str) -> None:
+def _need(ok: bool, problem: str, name: str = "") -> None:
+    """`problem` may hold one {} for a name from the file, which is made printable only where it is shown."""
     if not ok:
-        raise _Bad(problem)
+        raise _Bad(problem.replace("{}", printable(name, 40)) if name else problem)
 
 
 def _loads(blob: bytes) -> Fingerprint:
@@ -149,16 +150,16 @@ def _json(text: bytes) -> dict[str, Any]:
 def _array(name: str, spec: Any, data: memoryview) -> np.ndarray:
     _need(
         isinstance(spec, dict) and set(spec) == {"dtype", "shape", "data_offsets"},
-        f"array {printable(name, 40)} is not described",
+        "array {} is not described", name,
     )
     shape, offsets, dtype = spec["shape"], spec["data_offsets"], spec["dtype"]
-    _need(isinstance(dtype, str) and dtype in _TYPES, f"array {printable(name, 40)} has a type that fingerprints do not use")
+    _need(isinstance(dtype, str) and dtype in _TYPES, "array {} has a type that fingerprints do not use", name)
     whole = [isinstance(x, list) and all(type(n) is int and n >= 0 for n in x) for x in (shape, offsets)]
-    _need(all(whole) and len(shape) <= 3 and len(offsets) == 2, f"array {printable(name, 40)} has no sound shape")
+    _need(all(whole) and len(shape) <= 3 and len(offsets) == 2, "array {} has no sound shape", name)
     kind = np.dtype(_TYPES[dtype])
     _need(
         offsets[0] + math.prod(shape) * kind.itemsize == offsets[1] <= len(data),
-        f"array {printable(name, 40)} does not fit the file",
+        "array {} does not fit the file", name,
     )
     raw = np.frombuffer(data[offsets[0] : offsets[1]], dtype=np.uint8 if dtype == "BOOL" else kind)
     return (raw != 0 if dtype == "BOOL" else raw).reshape(shape)

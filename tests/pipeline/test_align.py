@@ -10,7 +10,7 @@ import pytest
 
 import begat
 from begat.pipeline.align import PLAIN, mixed_log10_e, mixed_log10_p
-from builders import Tensors, llama, noisy, reordered_units, write
+from builders import Tensors, llama, noisy, reordered_units, upcycled, write
 from disguises import reordered_heads, rotation, some_layers, turned
 
 SHAPE: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 4, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -21,18 +21,8 @@ OTHER, _ = llama(RNG, **SHAPE)
 
 
 def mixture(dense: Tensors, rng: np.random.Generator, experts: int = 4) -> Tensors:
-    """Upcycled to Mixtral's names: every expert a noisy copy of the MLP, attention drawn anew so that only experts are left to find."""
-    other, _ = llama(rng, **SHAPE)
-    out = {n: w for n, w in other.items() if ".mlp." not in n}
-    for i in range(SHAPE["num_hidden_layers"]):
-        p = f"model.layers.{i}."
-        out[p + "block_sparse_moe.gate.weight"] = rng.standard_normal((experts, SHAPE["hidden_size"])).astype(np.float32)
-        for e in range(experts):
-            for mine, theirs in (("gate", "w1"), ("down", "w2"), ("up", "w3")):
-                w = dense[f"{p}mlp.{mine}_proj.weight"]
-                noise = 0.2 * w.std() * rng.standard_normal(w.shape)
-                out[f"{p}block_sparse_moe.experts.{e}.{theirs}.weight"] = (w + noise).astype(np.float32)
-    return out
+    """Upcycled, with attention drawn anew so that only experts are left to find."""
+    return upcycled(dense, llama(rng, **SHAPE)[0], rng, experts)
 
 
 MIXTURE = CONFIG | {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "num_local_experts": 4}
