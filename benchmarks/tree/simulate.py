@@ -9,7 +9,7 @@ A family: feature vectors of four layers (16,384 numbers each) that walk at rand
 them, as trainings on like data do. Weights shrink by up to 10 % on the way. There are models mixed from two to four others (with and without
 training after it), copies, strangers, twins grown apart from the same initial weights, and models that are then left out: every fourth parent.
 
-What begat would see: each angle from `bits` sign bits (binomial), its standard deviation by the same formula; e-values of 10^300 for kin nearer than
+What begat would see: each angle from `bits` sign bits along directions common to all models, as fingerprints keep them, its standard deviation by the formula of a share; e-values of 10^300 for kin nearer than
 1.45 rad, drawn from the null (uniform p, e = p^-1/2 / 2) for all others; one-way evidence for every fifth pair of parent and child.
 
 How edges are judged. Between two given models: *right*: parent and child (or copies of them); *near*: no given model stands between them in truth, only
@@ -105,15 +105,20 @@ def grow(rng: np.random.Generator, models: int) -> Family:
 def observe(rng: np.random.Generator, fam: Family, bits: int) -> tuple[list[int], list[Relation]]:
     """(which models are given, what comparing them says)."""
     given = [i for i, s in enumerate(fam.seen) if s]
+    n = bits // LAYERS
+    signs = []
+    for layer in range(LAYERS):
+        v = np.stack([fam.vectors[i][layer] for i in given])
+        root = np.linalg.cholesky(v @ v.T + 1e-12 * np.eye(len(given)))
+        signs.append(np.concatenate([root @ rng.standard_normal((len(given), part)) > 0 for part in _parts(n)], axis=1))
     relations = []
     for a, b in itertools.combinations(range(len(given)), 2):
         i, j = given[a], given[b]
         angles = np.arccos(np.clip((fam.vectors[i] * fam.vectors[j]).sum(1), -1, 1))
-        hits = rng.binomial(bits // LAYERS, angles / np.pi)
-        measured = np.pi * hits / (bits // LAYERS)
+        measured = np.pi * np.array([(x[a] != x[b]).mean() for x in signs])
         d = float(np.sqrt((measured**2).mean()))
-        by_layer = np.pi * np.sqrt(np.maximum(hits, 1) / (bits // LAYERS) * (1 - hits / (bits // LAYERS)) / (bits // LAYERS))
-        sd = float(np.sqrt(((measured * by_layer) ** 2).sum()) / (LAYERS * max(d, 1e-9))) if d > 0 else float(by_layer.mean())
+        variance = measured * (np.pi - measured) / n
+        sd = float(np.sqrt((measured**2 * variance).sum()) / (LAYERS * d)) if d > 0 else 0.0
         kin = fam.roots[i] == fam.roots[j] and float(np.sqrt((angles**2).mean())) < 1.45
         e = 300.0 if kin else float(-0.5 * np.log10(rng.uniform()) + np.log10(0.5))
         direction, why = "", ""
@@ -124,6 +129,11 @@ def observe(rng: np.random.Generator, fam: Family, bits: int) -> tuple[list[int]
         x, y = (b, a) if flipped else (a, b)
         relations.append(Relation(x, y, e, min(d, float(np.pi)), sd, ("b → a" if flipped else "a → b") if direction else "", why, tie))  # type: ignore[arg-type]
     return given, relations
+
+
+def _parts(n: int) -> list[int]:
+    """Chunks of at most 50,000, so that a hundred models fit the memory."""
+    return [50_000] * (n // 50_000) + ([n % 50_000] if n % 50_000 else [])
 
 
 class Truth:
@@ -236,14 +246,14 @@ def _recall(fam: Family, given: list[int], tree: Tree, truth: Truth, out: Counte
                 out[f"true {what} " + ("drawn" if pair in drawn else "left open" if pair in offered else "not drawn")] += 1
 
 
-def run(trees: int, models: int, bits: int) -> Counter[str]:
+def run(trees: int, models: int, bits: int, shared: bool = True) -> Counter[str]:
     """`trees` families of `models` models, angles from `bits` bits."""
     out = Counter[str]()
     for k in range(trees):
         rng = np.random.default_rng([SEED, models, bits, k])
         fam = grow(rng, models)
         given, relations = observe(rng, fam, bits)
-        out += judge(fam, given, infer([Node(str(i), fam.kinds[i]) for i in given], relations))
+        out += judge(fam, given, infer([Node(str(i), fam.kinds[i]) for i in given], relations, shared_bits=shared))
     return out
 
 

@@ -56,3 +56,30 @@ def test_missing_and_blind_distances_say_nothing():
     assert Geometry(d, d * 0.01, 3.0).corner(1, 0, 2) == (-np.inf, np.inf)
     d = np.array([[0, 0.001, 0.3], [0.001, 0, 0.3], [0.3, 0.3, 0]])
     assert Geometry(d, np.full((3, 3), 0.001), 3.0).corner(0, 1, 2) == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize("angle", [0.05, 0.3, 1.0])
+def test_shared_bits_have_the_variance_that_is_computed(angle):
+    """Sign bits of three vectors along common random directions: the spread of the corner over repetitions is the one predicted, and far below that of
+    independent errors where two models are close.
+    """
+    rng = np.random.default_rng(3)
+    v = rng.standard_normal((3, 60))
+    v[1] = v[0] + np.tan(angle) * np.linalg.norm(v[0]) * v[1] / np.linalg.norm(v[1])
+    v[2] = v[0] + 0.6 * np.linalg.norm(v[0]) * v[2] / np.linalg.norm(v[2])
+    bits, found = 4000, []
+    root = np.linalg.cholesky(v @ v.T)
+    for _ in range(400):
+        sign = root @ rng.standard_normal((3, bits)) > 0
+        d = np.array([[np.pi * (sign[i] != sign[j]).mean() for j in range(3)] for i in range(3)])
+        found.append((np.cos(d[1, 2]) - np.cos(d[0, 1]) * np.cos(d[0, 2])) / (np.sin(d[0, 1]) * np.sin(d[0, 2])))
+    true = angles(v)
+    sd = np.sqrt(true * (np.pi - true) / bits)
+    width = {}
+    for shared in (False, True):
+        low, high = Geometry(true, sd, 1.0, shared).corner(0, 1, 2)
+        exact = Geometry(true, sd * 0, 0.0, shared).corner(0, 1, 2)
+        width[shared] = ((high - low) - (exact[1] - exact[0])) / 2
+    assert width[True] == pytest.approx(np.std(found), rel=0.15)
+    if angle == 0.05:
+        assert width[True] < 0.6 * width[False]

@@ -44,7 +44,7 @@ def test_large_angles_use_the_spherical_law():
 
 
 def test_siblings_of_a_parent_not_given_meet_at_an_unnamed_node():
-    scene = base().child("r", "base", 0.22).child("c", "r", 0.1)
+    scene = base().child("r", "base", 0.22).child("c", "r", 0.2)
     tree = scene.tree("p q r c")
     assert edges(tree) == {"#unnamed-p", "#unnamed-q", "#unnamed-r", "c-r"}
     lengths = {label(tree, e.b if tree.nodes[e.a].kind == "unnamed" else e.a): e.distance for e in tree.edges}

@@ -22,6 +22,7 @@ _COMMANDS = {
     "search": "begat.cli.search",
     "serve": "begat.cli.serve",
     "sketch": "begat.cli.sketch",
+    "tree": "begat.cli.tree",
 }
 
 EXIT_CODES = """\b

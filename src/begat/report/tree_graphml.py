@@ -11,12 +11,19 @@ from begat.tree.types import Tree
 _LIMIT = 4000
 
 
-def render_graphml(tree: Tree) -> str:
-    """The file, to be written in UTF-8; MissingExtraError without networkx."""
+def require() -> None:
+    """MissingExtraError without networkx: to be asked before long work."""
     try:
-        import networkx as nx
+        import networkx  # noqa: F401
     except ImportError:
         raise MissingExtraError("GraphML needs networkx", fix="pip install 'begat[tree]'") from None
+
+
+def render_graphml(tree: Tree) -> str:
+    """The file, to be written in UTF-8; MissingExtraError without networkx."""
+    require()
+    import networkx as nx
+
     graph = nx.MultiDiGraph()
     for i, node in enumerate(tree.nodes):
         graph.add_node(f"n{i}", name=printable(node.name, _LIMIT), kind=node.kind, among=" ".join(f"n{m}" for m in node.among), why=printable(node.why, _LIMIT))

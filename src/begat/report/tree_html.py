@@ -61,7 +61,7 @@ def sentence(tree: Tree) -> str:
     dotted = sum(bool(e.among) for e in drawn(tree))
     kin = f"{families} famil{'y' if families == 1 else 'ies'} of kin" if families else "no kin"
     parts = [f"{plural(given, 'model')}: {kin}", f"{len(alone(tree))} without kin" if families and alone(tree) else "",
-             f"{plural(arrows, 'edge')} directed by one-way evidence" if families else "",
+             f"{plural(arrows, 'edge') if arrows else 'no edge'} directed by one-way evidence" if families else "",
              f"{plural(dotted, 'place')} not resolved" if dotted else ""]  # fmt: skip
     return ", ".join(x for x in parts if x) + "."
 

@@ -383,9 +383,21 @@ def _curve(e: Drawn, boxes: dict[int, Box]) -> Curve:
     else:
         x2 = second.x
         bend = max(_GAP * 0.5, (x2 - x1) * 0.5) if x2 - x1 < 3 * _GAP else _GAP
-        path, middle = (x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2), (x1 + _GAP * 0.42, y1 + (y2 - y1) * 0.2)
+        path, middle = (x1, y1, x1 + bend, y1, x2 - bend, y2, x2, y2), _along(x1, x1 + bend, x2 - bend, x2, y1, y2)
     if not forth:
         path = (*path[6:], *path[4:6], *path[2:4], *path[:2])
     text = "M{:.1f} {:.1f} C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}".format(*path)
     style = e.style + (" mixture" if e.mixture else "")
     return Curve(text, style, e.label, e.title, round(middle[0], 1), round(middle[1] + 3, 1), e.a, e.b)
+
+
+def _along(x1: float, x2: float, x3: float, x4: float, y1: float, y2: float) -> tuple[float, float]:
+    """A point of a Bézier curve with level ends, near its start."""
+    t = 0.25
+    while t > 0.02:
+        s = 1 - t
+        x = s**3 * x1 + 3 * s * s * t * x2 + 3 * s * t * t * x3 + t**3 * x4
+        if x - x1 <= _GAP * 0.5:
+            break
+        t -= 0.02
+    return x, (s**3 + 3 * s * s * t) * y1 + (3 * s * t * t + t**3) * y2

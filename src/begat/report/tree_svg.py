@@ -21,7 +21,7 @@ LEGEND = {
     "line": (True, "nearest relatives among the models given; direction undetermined"),
     "arrow mixture": (True, "mixed from several parents, with coefficients; a line without a tip where the direction is undetermined"),
     "open": (True, "kin; where it joins is not resolved (point at it for the alternatives)"),
-    "same": (True, "the same weights, up to rounding"),
+    "same": (True, "the same weights wherever they correspond, up to rounding"),
     "unnamed": (False, "a change in common that no given model explains: an ancestor not given, or the same treatment twice"),
     "start": (False, "the same initial weights, trained apart"),
     "mixture": (False, "a model between others"),

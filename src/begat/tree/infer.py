@@ -35,11 +35,12 @@ _CAVEATS = (
 )
 
 
-def infer(nodes: Sequence[Node], relations: Sequence[Relation], policy: Policy | None = None) -> Tree:
+def infer(nodes: Sequence[Node], relations: Sequence[Relation], policy: Policy | None = None, *, shared_bits: bool = False) -> Tree:
     """The family tree of `nodes`.
 
     Args:
         relations: at most one per pair, in any order; pairs left out count as not tested.
+        shared_bits: all distances come from sign bits along the same directions, as fingerprints' do; else their errors count as independent.
 
     Raises:
         InputError: an index, a number or a pair that cannot be.
@@ -47,7 +48,7 @@ def infer(nodes: Sequence[Node], relations: Sequence[Relation], policy: Policy |
     policy = policy or Policy()
     _check(nodes, relations)
     kin, tested, threshold = kinship(len(nodes), relations, policy)
-    return _Builder(nodes, relations, kin, policy).build(tested, threshold)
+    return _Builder(nodes, relations, kin, policy, shared_bits).build(tested, threshold)
 
 
 def _check(nodes: Sequence[Node], relations: Sequence[Relation]) -> None:
@@ -70,9 +71,9 @@ def _check(nodes: Sequence[Node], relations: Sequence[Relation]) -> None:
 class _Builder:
     """Collects nodes and edges, component by component."""
 
-    def __init__(self, nodes: Sequence[Node], relations: Sequence[Relation], kin_NN: NDArray[np.bool_], policy: Policy) -> None:
+    def __init__(self, nodes: Sequence[Node], relations: Sequence[Relation], kin_NN: NDArray[np.bool_], policy: Policy, shared_bits: bool) -> None:
         n = len(nodes)
-        self.given, self.kin, self.policy = n, kin_NN, policy
+        self.kin, self.policy, self.shared_bits = kin_NN, policy, shared_bits
         self.nodes = [TreeNode(node.name, "given") for node in nodes]
         self.edges: list[Edge] = []
         self.claims: list[Claim] = []
@@ -81,11 +82,13 @@ class _Builder:
         np.fill_diagonal(self.d, 0.0)
         np.fill_diagonal(self.sd, 0.0)
         self.twins = np.zeros((n, n), dtype=bool)
+        self.evidence = np.zeros(n)
         self.arrows: dict[tuple[int, int], str] = {}
         for r in relations:
             if r.distance is not None:
                 self.d[r.a, r.b] = self.d[r.b, r.a] = r.distance
                 self.sd[r.a, r.b] = self.sd[r.b, r.a] = r.distance_sd
+            self.evidence[[r.a, r.b]] += min(max(r.log10_e or 0.0, 0.0), 1e9)
             self.twins[r.a, r.b] = self.twins[r.b, r.a] = r.tie == "shared initialisation"
             if r.direction and kin_NN[r.a, r.b]:
                 self.arrows[(r.a, r.b) if r.direction == "a → b" else (r.b, r.a)] = r.why
@@ -106,13 +109,13 @@ class _Builder:
         """Add the nodes and edges of one component."""
         standing, copies = self._copies(part)
         for a, b in copies:
-            self.edges.append(Edge(a, b, "same", distance=float(self.d[a, b]), why="the same weights, up to rounding"))
+            self.edges.append(Edge(a, b, "same", distance=float(self.d[a, b]), why="the same weights wherever they correspond, up to rounding"))
         if len(standing) < 2:
             return
         ids = np.array(standing)
         grid = np.ix_(ids, ids)
         z = NormalDist().inv_cdf(1 - self.policy.alpha / (2 * 3 * max(1, math.comb(len(ids), 3))))
-        geometry = Geometry(self.d[grid], self.sd[grid], z)
+        geometry = Geometry(self.d[grid], self.sd[grid], z, self.shared_bits)
         mixtures = find_mixtures(geometry, self.kin[grid], self.policy)
         tree = join(geometry, self.kin[grid], self.twins[grid], mixtures, self.policy)
         self._links(tree, ids, [{slot[0] for slot in x.parents} for x in mixtures.found if x.named and not x.directed and len(x.parents) == 2])
@@ -121,16 +124,22 @@ class _Builder:
         self._leftovers(tree, mixtures.found, ids)
 
     def _copies(self, part: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
-        """(models that stand for themselves, (stands, copy) pairs): copies are closer than `copy_distance`, beyond measurement."""
+        """(models that stand for themselves, (stands, copy) pairs): copies are closer than `copy_distance`, beyond measurement. Of several, the one with
+        most evidence stands, unless it descends from another.
+        """
         standing: list[int] = []
         copies = []
-        for m in part:
-            twin = next((s for s in standing if self.d[s, m] + 4 * self.sd[s, m] <= self.policy.copy_distance), None)
-            if twin is None:
+        heads = {b for a, b in self.arrows if self._same(a, b)}
+        for m in sorted(part, key=lambda i: (i in heads, -float(self.evidence[i]), i)):
+            stands = next((s for s in standing if self._same(s, m)), None)
+            if stands is None:
                 standing.append(m)
             else:
-                copies.append((twin, m))
-        return standing, copies
+                copies.append((stands, m))
+        return sorted(standing), sorted(copies)
+
+    def _same(self, a: int, b: int) -> bool:
+        return bool(self.d[a, b] + 4 * self.sd[a, b] <= self.policy.copy_distance)
 
     def _add(self, node: TreeNode) -> int:
         self.nodes.append(node)
@@ -233,7 +242,7 @@ class _Builder:
             for i, e in enumerate(self.edges[first:], first):
                 if {e.a, e.b} != {a, b}:
                     continue
-                if e.kind == "line" and not self.twins[a, b]:
+                if e.kind in ("line", "same") and not self.twins[a, b]:
                     self.edges[i] = Edge(a, b, "arrow", e.mixture and e.a == a, e.weight, e.distance, why)
                     break
                 if e.kind == "arrow" and (e.a, e.b) == (a, b):

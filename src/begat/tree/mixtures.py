@@ -224,12 +224,12 @@ class _Search:
     def _at_parent(self, y: int, m: int, z: int) -> bool:
         """Does y surely join the way from m to z at z?"""
         at_m, at_z = self.g.corner(m, y, z), self.g.corner(z, y, m)
-        return at_z[1] <= self.policy.shared_change and at_m[0] - at_z[1] >= self.policy.gap
+        return at_z[1] <= self.policy.shared_change and at_m[0] > self.policy.shared_change
 
     def _surely_behind(self, y: int, m: int, parents: tuple[int, ...], pairs: list[tuple[int, int]]) -> bool:
         p = self.policy
         at_m, at_z = [self.g.corner(m, y, z) for z in parents], [self.g.corner(z, y, m) for z in parents]
-        sure = all(c[1] <= p.shared_change and e[0] - c[1] >= p.gap for c, e in zip(at_m, at_z, strict=True))
+        sure = all(c[1] <= p.shared_change and e[0] > p.shared_change for c, e in zip(at_m, at_z, strict=True))
         # what may be the common ancestor of the parents sees them under a right angle; what is behind their mixture under less, or, close by, more
         at_y = [self.g.corner(y, a, b) for a, b in pairs]
         return sure and (all(c[0] > p.shared_change for c in at_y) or any(c[1] < -p.shared_change for c in at_y))

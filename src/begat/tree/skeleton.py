@@ -136,8 +136,8 @@ class Skeleton:
 
     def _past(self, m: int, n: int, y: int) -> bool:
         """Is m surely not between n and y?"""
-        at_m, at_n = self.geometry.corner(m, n, y), self.geometry.corner(n, m, y)
-        return at_m[0] > self.policy.shared_change or (at_n[1] <= self.policy.shared_change and at_m[0] - at_n[1] >= self.policy.gap)
+        at_m = self.geometry.corner(m, n, y)
+        return at_m[0] > self.policy.shared_change
 
     def _among_links(self, near: int, y: int) -> Place:
         """`locate` without mixtures. What are `near`'s twins is left out: y is not beyond them."""
@@ -208,9 +208,9 @@ class Skeleton:
             at_a = self._corner(offset, sd, link, g.length[:, x, y] - l1)
             at_b = self._corner(link.length - offset, np.sqrt(along_sd**2 + v2), link, g.length[:, x2, y] - l2)
         p = self.policy
-        if at_a[1] <= p.shared_change and at_b[0] - at_a[1] >= p.gap:
+        if at_a[1] <= p.shared_change and at_b[0] > p.shared_change:
             return "a", *nothing
-        if at_b[1] <= p.shared_change and at_a[0] - at_b[1] >= p.gap:
+        if at_b[1] <= p.shared_change and at_a[0] > p.shared_change:
             return "b", *nothing
         if min(at_a[0], at_b[0], g.corner(y, x, x2)[0]) > p.shared_change:
             return "between", offset, sd

@@ -62,7 +62,6 @@ class Policy:
         shared_change: cosine, of either sign, up to which two changes still count as made apart; two trainings on like data share
             this much. A corner above it has a stretch of way in common, one below minus it is obtuse.
         right_angle: the same for "at a right angle", where nothing else tells two explanations apart.
-        gap: cosines at the two ends of an edge must differ by this much to decide which end a model joins.
         alpha: error, per component, of all corners together falling outside their measurement intervals (normal errors).
         mixture_residual: squared distance of a mixture from the span of its parents, as a share of that from the nearest
             parent, above which no parents are named.
@@ -75,12 +74,11 @@ class Policy:
     family_log10_e: float = 6.0
     shared_change: float = 0.35
     right_angle: float = 0.1
-    gap: float = 0.2
     alpha: float = 1e-3
     mixture_residual: float = 0.25
     arrow_residual: float = 0.1
     least_weight: float = 0.1
-    copy_distance: float = 0.005
+    copy_distance: float = 0.003
     most_parents: int = 8
 
 
@@ -114,7 +112,8 @@ class Edge:
     Attributes:
         kind: "arrow": from a to b, by one-way evidence; "line": nearest relatives among the given models, direction
             undetermined, unseen models between them not excluded; "open": ties an open node to one of the places where it may
-            lie, and asserts nothing; "same": equal weights, up to rounding.
+            lie, and asserts nothing; "same": equal weights wherever they
+            correspond, up to rounding; one may hold more layers.
         mixture: b was mixed from several models, a among them.
         weight: a's coefficient in a mixture, in units of b's length; else None.
         distance: radians along the edge; None where not measured.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from begat.errors import InputError
-from begat.index.family import Family, family
+from begat.index.family import family_of
 from begat.report.tree_html import rows, sentence
 from begat.report.tree_layout import picture
 from begat.report.tree_svg import legend
+from begat.tree import Tree
 from begat.web.app import Explorer, entry_of, form, to_job
 from begat.web.jobs import Job
 from begat.web.listing import chosen, wish_of
@@ -48,20 +49,20 @@ def routes(x: Explorer) -> list[Route]:
                 fix="tick models in the list, or filter it",
             )
 
-        def work(job: Job) -> Family:
+        def work(job: Job) -> Tree:
             with x.open() as store:
-                return family(ids, store, progress=job)
+                return family_of(ids, store, progress=job)
 
-        return to_job(request, x.jobs.submit("tree", f"Family tree of {len(ids)} models", work))
+        return to_job(request, x.jobs.submit("tree", f"Family tree of {len(ids)} models", work, ids=ids))
 
     def result(request: Request) -> Response:
         job = x.jobs.get(request.path_params["job"])
         if job is None or job.kind != "tree" or job.state != "done":
             raise HTTPException(404)
-        tree, ids = job.result.tree, job.result.ids
+        tree, ids = job.result, job.about["ids"]
         p = picture(tree)
         return x.page(
-            "tree.html.j2", at="tree", tree=tree, picture=p, keys=legend(p), sentence=sentence(tree), threshold=f"{tree.threshold:.1f}", edges=rows(tree),
+            "family.html.j2", at="tree", tree=tree, picture=p, keys=legend(p), sentence=sentence(tree), threshold=f"{tree.threshold:.1f}", edges=rows(tree),
             members=[(id, tree.nodes[i].name) for i, id in enumerate(ids)],
         )  # fmt: skip
 

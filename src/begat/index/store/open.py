@@ -53,6 +53,12 @@ def open_store(where: str | os.PathLike[str], mode: Mode = "read", *, engine: st
     return ENGINES[chosen].open(place, mode, patience)
 
 
+def holds_index(where: str | os.PathLike[str]) -> bool:
+    """Is there an index at `where`, or is it an address on object storage, where nothing else can be?"""
+    place = os.fspath(where)
+    return "://" in place or any(os.path.lexists(os.path.join(place, name)) for name in (FILE, f"{MODELS}.lance"))
+
+
 def _remote(place: str, engine: str | None) -> str:
     if not _REMOTE.fullmatch(place):
         raise InputError("not an address begat can store to", file=place, expected="s3://, gs:// or az:// and a bucket")

@@ -14,11 +14,6 @@
     box = { x: (width - w) / 2, y: (height - w / ratio) / 2, w: w, h: w / ratio };
     show();
   }
-  function start() {
-    fit();
-    if (box.w > view.clientWidth * 2) { box.w = view.clientWidth; box.h = view.clientHeight; box.x = 0; box.y = Math.max(0, first() - box.h / 2); show(); }
-  }
-  function first() { var r = svg.querySelector(".n rect"), best = 0, x = Infinity; svg.querySelectorAll(".n rect").forEach(function (n) { if (+n.getAttribute("x") < x) { x = +n.getAttribute("x"); best = +n.getAttribute("y"); } }); return r ? best : 0; }
   function zoom(by, px, py) {
     var least = view.clientWidth / 6, most = Math.max(width, height) * 4;
     var w = Math.min(most, Math.max(least, box.w * by)), k = w / box.w;
@@ -88,5 +83,5 @@
     }
   });
   window.addEventListener("resize", function () { box.h = box.w * view.clientHeight / view.clientWidth; show(); });
-  start();
+  fit();
 }());
