@@ -32,6 +32,10 @@ def test_commands_and_options() -> None:
         "demo": ["--html", "--json", "--open"],
         "inspect": ["--base", "--full", "--html", "--json", "--nonce"],
         "replay": ["--a", "--b", "--base", "--json"],
+        "search": ["--base", "--exact", "--html", "--index", "--json", "--screened", "--tree"],
+        "serve": ["--host", "--name", "--port", "--root"],
+        "sketch": ["--base", "--json", "--name", "--output", "-o"],
+        "tree": ["--graphml", "--html", "--json", "--newick", "--svg"],
     }
 
 

@@ -196,7 +196,7 @@ def _tree(
     relations = [relation(0, 1 + i, matches[id]) for i, id in enumerate(ids)]
     for i, x in enumerate(ids):
         relations += [relation(1 + i, 1 + j, compare_fingerprints(models[x], models[y])) for j, y in enumerate(ids) if j > i]
-    return infer(nodes, relations), (own, *ids)
+    return infer(nodes, relations, shared_bits=True), (own, *ids)
 
 
 def relation(a: int, b: int, match: FingerprintMatch) -> Relation:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from begat.pipeline.fingerprints import FingerprintMatch
 
 #: relation → what it says of the listed model, beside its name
-RELATIONS = {"ancestor": "ancestor", "descendant": "descendant", "nearest": "nearest relative", "related": "related"}
+RELATIONS = {"ancestor": "ancestor", "descendant": "descendant", "nearest": "adjacent: no model found lies between", "related": "related"}
 #: what a reader must know of every search
 CAVEATS = (
     "“Not independent” means that weights have a common past: derivation either way, a third model, or one initialisation trained twice. "
@@ -80,10 +80,9 @@ def headline(r: SearchResult) -> str:
     parents = [
         quoted(x.entry.name) for x in r.relatives if x.match.direction == "b → a" and x.relation in ("ancestor", "nearest")
     ]
-    nearest = [quoted(x.entry.name) for x in r.relatives if x.relation == "nearest"]
     if parents:
         return f"{what} One-way evidence says that it was made from {parents[0]}."
-    return f"{what} The nearest is {nearest[0]}." if nearest else what
+    return f"{what} Most like it is {quoted(r.relatives[0].entry.name)}."
 
 
 def price(r: SearchResult) -> str:

@@ -34,13 +34,14 @@ class Explorer:
 
     Attributes:
         index: where the index lies. roots: what may be read by path. jobs: heavy work.
-        one: held while two fingerprints are compared inside a request.
+        one: held while two fingerprints are compared inside a request. receiving: uploads on their way.
     """
 
     index: str
     roots: Roots
     jobs: Jobs = field(default_factory=Jobs)
     one: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
+    receiving: int = 0
 
     def open(self) -> Store:
         """The index, for reading, for one request."""

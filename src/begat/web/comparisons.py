@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import Route
 
+#: seconds that a request waits for its turn
+PATIENCE = 5.0
+
 
 def routes(x: Explorer) -> list[Route]:
     """The pages' addresses."""
@@ -38,8 +41,12 @@ def routes(x: Explorer) -> list[Route]:
         with x.open() as store:
             a, b = (entry_of(store, id) for id in ids)
             f, g = (loads(store.get(e.id), e.name) for e in (a, b))
-        with x.one:
+        if not x.one.acquire(timeout=PATIENCE):
+            raise InputError("the server is busy", fix="try again in a moment")
+        try:
             m = compare_fingerprints(f, g)
+        finally:
+            x.one.release()
         dependent = m.log10_e is not None and m.log10_e >= POLICY.dependence_log10_e
         axes = [(AXES[name].title if name in AXES else name, words.log10_words(e)) for name, e in m.axes]
         can = {e.id: x.roots.allows(e.source) for e in (a, b)}
@@ -78,7 +85,7 @@ def routes(x: Explorer) -> list[Route]:
 
     def compared(request: Request) -> Response:
         job = done(request)
-        return x.page("compared.html.j2", at="models", job=job, pieces=words.powers(job.result.sentence))
+        return x.page("compared.html.j2", at="models", job=job)
 
     def report(request: Request) -> Response:
         from begat.report.html import render_html

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from begat.errors import printable
+from begat.errors import InputError, printable
 from begat.fingerprint_file import loads
 from begat.index.ask import ask, fingerprint_of
 from begat.index.search import SearchResult, search
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import Route
 
+#: uploads at once
+UPLOADS = 2
 #: kind of job → where its result is shown
 RESULTS = {"search": "/search/", "compare": "/compared/", "tree": "/tree/"}
 
@@ -26,7 +28,8 @@ def routes(x: Explorer) -> list[Route]:
     """The pages' addresses."""
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
-    from starlette.responses import JSONResponse, RedirectResponse
+    from starlette.requests import ClientDisconnect
+    from starlette.responses import JSONResponse, RedirectResponse, Response
     from starlette.routing import Route
 
     def ask_page(_: Request) -> Response:
@@ -46,7 +49,15 @@ def routes(x: Explorer) -> list[Route]:
     async def by_upload(request: Request) -> Response:
         files = declared(request.query_params.get("files", ""))
         name = printable(request.query_params.get("name", "") or "dropped file", 200)
-        upload = await receive(files, name, request.stream())
+        if x.receiving >= UPLOADS:
+            raise InputError("the server is busy", found=f"{UPLOADS} uploads on their way", fix="try again in a moment")
+        x.receiving += 1
+        try:
+            upload = await receive(files, name, request.stream())
+        except ClientDisconnect:
+            return Response(status_code=400)
+        finally:
+            x.receiving -= 1
 
         def work(job: Job) -> SearchResult:
             query = fingerprint_of(upload.model, name=upload.name, progress=job)
