@@ -17,6 +17,7 @@ _COMMANDS = {
     "compare": "begat.cli.compare",
     "decompose": "begat.cli.decompose",
     "demo": "begat.cli.demo",
+    "index": "begat.cli.index",
     "inspect": "begat.cli.inspect",
     "replay": "begat.cli.replay",
     "search": "begat.cli.search",

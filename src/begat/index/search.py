@@ -30,7 +30,7 @@ from begat.types import U8, Progress
 from begat.verdict.policy import POLICY
 
 #: nearest stored probes that every probe of the query asks for
-_NEAREST = 24
+_NEAREST = 64
 #: models that are tested exactly at most, and of the relatives found those that are laid out in a tree
 SCREENED, IN_TREE = 128, 16
 #: bits by which a probe must lie nearer than half to count in screening, in standard deviations of a stranger's distance
@@ -212,6 +212,8 @@ def _relatives(
     out = []
     for id in near:
         what, via, why = told.get(id, ("related", "", "farther off than the relatives laid out in the tree"))
+        if matches[id].identical and what in ("nearest", "related"):
+            why = "every sampled value is equal: the same weights, which carry no direction"
         out.append(Relative(entries[id], found[id], what, via, why, matches[id], parts(matches[id])))
     last = {"descendant": 1}
     return tuple(sorted(out, key=lambda r: last.get(r.relation, 0)))

@@ -138,8 +138,9 @@ class LanceStore(Store):
 
         with self._writing():
             for name in self._names():
-                if name.startswith(PROBES):
+                if name != MODELS:
                     self._drop_orphans(name)
+                if name.startswith(PROBES):
                     table = self._table(name)
                     rows = table.count_rows()
                     if rows >= ANN_FROM:
@@ -216,10 +217,12 @@ class LanceStore(Store):
                     self._table(name).delete(f"model IN ({', '.join(str(_key(i)) for i in some)})")
 
     def _drop_orphans(self, name: str) -> None:
-        known = set(self._table(MODELS).search().select(["key"]).to_arrow()["key"].to_pylist())
-        found = np.unique(self._table(name).search().select(["model"]).to_arrow()["model"].to_numpy())
-        for some in _some([m for m in found.tolist() if m not in known]):
-            self._table(name).delete(f"model IN ({', '.join(map(str, some))})")
+        """Remove what belongs to no model from a table of fingerprints or probes."""
+        mine, theirs = ("id", "id") if name == BLOBS else ("model", "key")
+        known = self._table(MODELS).search().select([theirs]).to_arrow()[theirs].unique().to_pylist()
+        found = self._table(name).search().select([mine]).to_arrow()[mine].unique().to_pylist()
+        for some in _some(sorted(set(found) - set(known))):
+            self._table(name).delete(f"{mine} IN ({_quoted(some) if name == BLOBS else ', '.join(map(str, some))})")
 
     # --- reading ------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -55,6 +56,8 @@ APPLICATION = 0x62676174
 CAPACITY = 16384
 #: probes of a kind from which hash tables are made; below, looking at every one takes milliseconds
 HASH_FROM = 200_000
+#: seconds after which a draft of hash tables is a killed process's
+_DRAFT_AGE = 86400
 _HASH_FILE = re.compile(r"buckets-[a-z0-9-]{1,32}-[0-9]{1,12}\.bin")
 OWNER = np.dtype([("model", "<u4"), ("layer", "<i2"), ("part", "<u2")])
 _TEXTS = ("id", "name", "source", "format", "family", "header_digest", "added", "note", "probe_sum")
@@ -254,7 +257,8 @@ class SqliteStore(Store):
         with self._writing() as db:
             named = {file for (file,) in db.execute("SELECT file FROM hashed")}
             for file in Path(self.where).glob("buckets-*"):
-                if file.name not in named:
+                # a draft may be another process's, at work just now
+                if file.name not in named and (file.suffix == ".bin" or time.time() - file.lstat().st_mtime > _DRAFT_AGE):
                     file.unlink(missing_ok=True)
 
     # --- reading ------------------------------------------------------------------------------------------------
@@ -263,13 +267,13 @@ class SqliteStore(Store):
         self, *, id: str | None = None, name: str | None = None, family: str | None = None, format: str | None = None,
         header_digest: str | None = None,
     ) -> Iterator[Entry]:  # fmt: skip
-        where = ["row > ?"]
+        where = ["+row > ?"] if id is not None else ["row > ?"]  # + keeps SQLite from walking all rows when an index knows better
         values: list[str] = []
         if id is not None:
             if not re.fullmatch(r"[0-9a-f]{1,64}", id):
                 raise InputError("not the beginning of an id", file=self.where, expected="1 to 64 hex digits", found=id)
-            where.append("id GLOB ?")
-            values.append(id + "*")
+            where.append("id BETWEEN ? AND ?")  # hex digits lie below "g"
+            values += [id, id if len(id) == 64 else id + "g"]
         for column, value in (("name", name), ("family", family), ("format", format), ("header_digest", header_digest)):
             if value is not None:
                 where.append(f"{column} = ?")
