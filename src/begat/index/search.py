@@ -147,7 +147,7 @@ def search(
     found = {id: m.log10_e - price for id, m in matches.items() if m.log10_e is not None and m.log10_e - price >= POLICY.dependence_log10_e}
     entries = {id: store.entry(id) for id in matches}
     near = sorted(found, key=lambda id: (matches[id].unlike, -found[id], id))
-    tree, members = _tree(asked, near[:in_tree], models, matches, entries)
+    tree, members = _tree(asked, near[:in_tree], models, matches, entries, progress)
     relatives = _relatives(near, found, matches, entries, tree, members)
     bank = load_content_bank()
     leads = [
@@ -187,15 +187,23 @@ def _by_kind(query: Fingerprint) -> dict[str, U8]:
 
 
 def _tree(
-    query: Unpacked, ids: Sequence[str], models: dict[str, Unpacked], matches: dict[str, FingerprintMatch], entries: dict[str, Entry]
+    query: Unpacked, ids: Sequence[str], models: dict[str, Unpacked], matches: dict[str, FingerprintMatch], entries: dict[str, Entry],
+    progress: Progress | None,
 ) -> tuple[Tree | None, tuple[str, ...]]:  # fmt: skip
     if not ids:
         return None, ()
     own = digest(dumps(query.fingerprint))
     nodes = [Node(own, query.fingerprint.name), *(Node(id, entries[id].name) for id in ids)]
     relations = [relation(0, 1 + i, matches[id]) for i, id in enumerate(ids)]
+    if progress:
+        progress.start("relatives among each other", len(ids) * (len(ids) - 1) // 2)
     for i, x in enumerate(ids):
-        relations += [relation(1 + i, 1 + j, compare_fingerprints(models[x], models[y])) for j, y in enumerate(ids) if j > i]
+        for j, y in enumerate(ids[i + 1 :], start=i + 1):
+            relations.append(relation(1 + i, 1 + j, compare_fingerprints(models[x], models[y])))
+            if progress:
+                progress.step()
+    if progress:
+        progress.done()
     return infer(nodes, relations, shared_bits=True), (own, *ids)
 
 

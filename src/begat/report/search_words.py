@@ -109,11 +109,7 @@ def row(r: Relative) -> Row:
     """One relative."""
     m = r.match
     direction, why = direction_words(m, r.why)
-    relation = (
-        RELATIONS.get(r.relation, r.relation)
-        + (f" via {printable(r.via, _NAME)}" if r.via else "")
-        + (", every sampled value is equal" if m.identical else "")
-    )
+    relation = RELATIONS.get(r.relation, r.relation) + (f" via {printable(r.via, _NAME)}" if r.via else "")
     return Row(
         id=r.entry.id, name=printable(r.entry.name, _NAME), source=r.entry.source, relation=relation, e=words.log10_words(r.log10_e),
         p=words.p_bound(min(0.0, -r.log10_e)), angle=angle(m), cosine=cosine(m), parts="; ".join(r.parts), direction=direction, why=why,
