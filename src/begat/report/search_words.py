@@ -81,7 +81,7 @@ def headline(r: SearchResult) -> str:
         quoted(x.entry.name) for x in r.relatives if x.match.direction == "b → a" and x.relation in ("ancestor", "nearest")
     ]
     if parents:
-        return f"{what} One-way evidence says that it was made from {parents[0]}."
+        return f"{what} One-way evidence says that it was made from {parents[0]}, or from a model close to that."
     return f"{what} Most like it is {quoted(r.relatives[0].entry.name)}."
 
 
