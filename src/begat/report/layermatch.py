@@ -95,7 +95,7 @@ def _cells(m: FingerprintMatch, cell: float, layers: int) -> tuple[LayerCell, ..
     for a, targets in sorted(found.items()):
         told = [f"layer {b} there ({_axes(nearest[a, b])})" if nearest[a, b] else f"layer {b} there" for b in targets]
         least = min((x for b in targets for x in nearest[a, b].values()), default=math.pi / 2)
-        step = max(1, min(STEPS, round(math.cos(least) * STEPS)))
+        step = max(1, min(STEPS, round((1 - 2 * least / math.pi) * STEPS)))
         moved = "" if targets == [a] else ", ".join(map(str, targets))
         out.append(LayerCell(round(a * cell, 1), step, moved, f"layer {a} here: {', '.join(told)}"))
     return tuple(out)
