@@ -463,6 +463,11 @@ def test_requests_open_the_index_for_reading(client: TestClient, small: Family) 
     """What is added while the server runs is there at the next request."""
     from begat.index.entries import record_of
 
+    explorer = client.app.app.state.explorer  # type: ignore[attr-defined]
+    with explorer.open() as store:
+        first = explorer.manifest.entries(store)
+    with explorer.open() as store:
+        assert explorer.manifest.entries(store) is first
     with open_store(small.index, "write") as store:
         added = store.add([record_of(sketch(small.models["stranger"], name="newcomer"), "nowhere")]).added
         assert "newcomer" in client.get("/?q=newcomer").text

@@ -17,6 +17,7 @@ from begat.errors import BegatError, InputError
 from begat.index.store import Entry, Store, open_store
 from begat.web.guard import LOCAL, App, Guard
 from begat.web.jobs import Jobs
+from begat.web.listing import Manifest
 from begat.web.render import render, script, stylesheet, tree_script
 from begat.web.roots import Roots
 
@@ -33,12 +34,13 @@ class Explorer:
     """What the pages share.
 
     Attributes:
-        index: where the index lies. roots: what may be read by path. jobs: heavy work.
+        index: where the index lies. roots: what may be read by path. manifest: its entries. jobs: heavy work.
         one: held while two fingerprints are compared inside a request. receiving: uploads on their way.
     """
 
     index: str
     roots: Roots
+    manifest: Manifest = field(default_factory=Manifest)
     jobs: Jobs = field(default_factory=Jobs)
     one: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
     receiving: int = 0

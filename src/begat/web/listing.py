@@ -1,14 +1,16 @@
 """Models of an index, filtered, sorted, in pages.
 
-Enters: what a query string asks for, and an open store.  Leaves: a `Listing`. The manifest is read once a request;
-fingerprints are not.
+Enters: what a query string asks for, and an open store.  Leaves: a `Listing`. The manifest is read when the index has
+changed, fingerprints never.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
@@ -16,6 +18,8 @@ from begat.index.store import Entry, Store
 
 #: models on a page
 PAGE = 50
+#: entries that are kept between requests, at about a kilobyte each
+REMEMBERED = 300_000
 #: what can be sorted by → column's title
 SORTS = {
     "name": "model",
@@ -75,9 +79,45 @@ def wish_of(params: Mapping[str, str]) -> Wish:
                 page=max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < 8 else 1)  # fmt: skip
 
 
-def list_models(store: Store, wish: Wish) -> Listing:
-    """The page that was asked for."""
-    entries = list(store.manifest())
+class Manifest:
+    """The entries of one index, read again only when its files have changed: checking a hundred thousand entries takes seconds."""
+
+    def __init__(self) -> None:
+        self._lock, self._entries = threading.Lock(), list[Entry]()
+        self._stamp: object = None
+
+    def entries(self, store: Store) -> list[Entry]:
+        """All entries of `store`, in the order they were added."""
+        stamp = _stamp(store)
+        with self._lock:
+            if stamp is not None and stamp == self._stamp:
+                return self._entries
+        entries = list(store.manifest())
+        if stamp is not None and len(entries) <= REMEMBERED:
+            with self._lock:
+                self._stamp, self._entries = stamp, entries
+        return entries
+
+
+def _stamp(store: Store) -> object:
+    """What changes whenever the index does, taken before it is read; None where that cannot be seen (object storage)."""
+    if "://" in store.where:
+        return None
+    seen = []
+    try:
+        for folder, _, files in os.walk(store.where):
+            for name in files:
+                known = os.stat(os.path.join(folder, name))
+                if name.endswith("-shm") or not known.st_size:  # SQLite makes these to read
+                    continue
+                seen.append((folder, name, known.st_mtime_ns, known.st_size, known.st_ino))
+    except OSError:
+        return None
+    return store.count(), tuple(sorted(seen))
+
+
+def list_models(entries: Sequence[Entry], wish: Wish) -> Listing:
+    """The page that was asked for, of all entries of an index."""
     kept, problem = chosen(entries, wish)
     key = wish.sort.lstrip("-")
     kept.sort(
@@ -92,7 +132,7 @@ def list_models(store: Store, wish: Wish) -> Listing:
     )  # fmt: skip
 
 
-def chosen(entries: list[Entry], wish: Wish) -> tuple[list[Entry], str]:
+def chosen(entries: Sequence[Entry], wish: Wish) -> tuple[list[Entry], str]:
     """Entries that fit the filters, and which filter could not be understood."""
     least, most = parameters(wish.least), parameters(wish.most)
     problem = next(

@@ -36,7 +36,7 @@ def routes(x: Explorer) -> list[Route]:
     def models(request: Request) -> Response:
         wish = wish_of(request.query_params)
         with x.open() as store:
-            listing = list_models(store, wish)
+            listing = list_models(x.manifest.entries(store), wish)
         return x.page("models.html.j2", at="models", listing=listing, wish=listing.wish, sorts=SORTS)
 
     def model(request: Request) -> Response:

@@ -31,7 +31,7 @@ def routes(x: Explorer) -> list[Route]:
     def ask_page(request: Request) -> Response:
         wish = wish_of(request.query_params)
         with x.open() as store:
-            kept, problem = chosen(list(store.manifest()), wish)
+            kept, problem = chosen(x.manifest.entries(store), wish)
         return x.page("ask_tree.html.j2", at="tree", wish=wish, found=len(kept), most=MOST, problem=problem, sample=kept[:8])
 
     async def grow(request: Request) -> Response:
@@ -40,7 +40,7 @@ def routes(x: Explorer) -> list[Route]:
             ids = [entry_of(store, id).id for id in dict.fromkeys(fields.get("m", []))]
             if not ids:
                 wish = wish_of({k: v[0] for k, v in fields.items()})
-                ids = [e.id for e in chosen(list(store.manifest()), wish)[0]]
+                ids = [e.id for e in chosen(x.manifest.entries(store), wish)[0]]
         if not 2 <= len(ids) <= MOST:
             raise InputError(
                 "cannot lay out a family tree",
