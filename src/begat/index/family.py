@@ -12,7 +12,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from begat.errors import InputError
@@ -23,11 +23,13 @@ from begat.index.store import Store, open_store
 from begat.index.store.open import holds_index
 from begat.pipeline.fingerprints import Unpacked, compare_fingerprints
 from begat.pipeline.sketch import sketch
-from begat.tree import Node, Tree, infer
+from begat.tree import Node, Relation, Tree, infer
 from begat.types import Progress
 
 #: models that are laid out at most: every pair of them is tested
 MOST = 1000
+#: relative standard deviation of an angle measured over some of the layers
+_UNEVEN = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,19 @@ def _tree(models: Sequence[_Model], progress: Progress | None) -> Tree:
         progress.start("exact tests", len(pairs))
     relations = []
     for i, j in pairs:
-        relations.append(relation(i, j, compare_fingerprints(unpacked[i], unpacked[j])))
+        found = relation(i, j, compare_fingerprints(unpacked[i], unpacked[j]))
+        layers = {models[k].fingerprint.layers for k in (i, j)}
+        relations.append(found if len(layers) == 1 else _over_some_layers(found))
         if progress:
             progress.step()
     if progress:
         progress.done()
     return infer(nodes, relations, shared_bits=True)
+
+
+def _over_some_layers(r: Relation) -> Relation:
+    """An angle over the layers that two models have in common is none over all layers: layers drift unevenly."""
+    return r if r.distance is None else replace(r, distance_sd=max(r.distance_sd, _UNEVEN * r.distance))
 
 
 def _open(source: str | Path, progress: Progress | None) -> Iterator[_Model]:
