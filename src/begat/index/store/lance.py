@@ -39,7 +39,7 @@ from begat.index.store.records import (
     check_kind,
     check_probe,
     check_queries,
-    check_record,
+    in_batches,
     label,
     probe_sum,
     row_sums,
@@ -54,6 +54,8 @@ ANN_FROM = 200_000
 PARTITIONS_READ = 64
 #: small pieces are merged after so many calls of `add`
 _MERGE_EVERY = 64
+#: states of a table that are kept for readers at work when pieces are merged
+_KEPT = dt.timedelta(days=1)
 _WHOLE = ("parameters", "layers", "fingerprint_version", "size", "probes")
 _META = b"begat_index_version"
 _BATCH = 1000
@@ -98,8 +100,7 @@ class LanceStore(Store):
         self.must_write()
         kept: dict[str, Record] = {}
         present: list[str] = []
-        for record in records:
-            check_record(record, self.where)
+        for record in (r for batch in in_batches(records, self.where) for r in batch):
             if record.entry.id in kept:
                 present.append(record.entry.id)
             kept.setdefault(record.entry.id, record)
@@ -146,11 +147,11 @@ class LanceStore(Store):
                     if rows >= ANN_FROM:
                         # partitions follow the size; an index grown far past its size is made anew
                         parts = int(rows**0.5)
-                        table.optimize()
+                        table.optimize(cleanup_older_than=_KEPT)
                         table.create_index("bits", config=IvfFlat(distance_type="hamming", num_partitions=parts), replace=True)
                         continue
                 if name != BLOBS:  # merging would write every fingerprint again
-                    self._table(name).optimize()
+                    self._table(name).optimize(cleanup_older_than=_KEPT)
             for column in ("id", "key"):
                 self._table(MODELS).create_index(column, config=BTree(), replace=True)
 
@@ -187,7 +188,7 @@ class LanceStore(Store):
         if models.version % _MERGE_EVERY == 0:
             for name in self._names():
                 if name != BLOBS:
-                    self._table(name).optimize()
+                    self._table(name).optimize(cleanup_older_than=_KEPT)
 
     def _next(self) -> int:
         found = self._table(MODELS).search().select(["seq"]).to_arrow()["seq"].to_numpy()
@@ -299,7 +300,7 @@ class LanceStore(Store):
         return sorted(rows, key=lambda r: (r[0], r[4]))
 
     def _by_scan(self, table: Any, queries_QB: U8, k: int) -> list[tuple[int, int, int, str, int]]:
-        """Every probe, streamed; LanceDB's own scan takes 30 times as long (benchmarks/index)."""
+        """Every probe, streamed once for all queries; LanceDB's own scan reads them once a query."""
         nearest, first = Nearest(queries_QB, k), 0
         labels: dict[int, tuple[int, int, str]] = {}
         for batch in table.search().select(["model", "layer", "part", "bits"]).to_batches(_SCAN):
