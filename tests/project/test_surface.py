@@ -30,6 +30,7 @@ def test_commands_and_options() -> None:
         "compare": ["--align", "--base", "--html", "--json", "--map", "--nonce", "--published"],
         "decompose": ["--base", "--full", "--html", "--json", "--nonce", "--parents"],
         "demo": ["--html", "--json", "--open"],
+        "index": [],
         "inspect": ["--base", "--full", "--html", "--json", "--nonce"],
         "replay": ["--a", "--b", "--base", "--json"],
         "search": ["--base", "--exact", "--html", "--index", "--json", "--screened", "--tree"],
