@@ -88,6 +88,8 @@ def test_rows_round_towards_caution_and_name_the_direction() -> None:
     assert (told.direction, told.why) == ("it was made from the query", "layers repeat")
     assert search_words.row(relative("a", direction="b → a", direction_why="w")).direction == "the query was made from it"
     assert search_words.row(relative("a", angle=None)).angle == "–"
+    assert row.parts == "50 % of layers match: MLP of layers 0-1"
+    assert search_words.row(relative("a", share=1.0)).parts == "MLP of layers 0-1"
     assert search_words.row(replace(relative("a"), via="x", relation="related")).relation == "related via x"
 
 

@@ -53,7 +53,7 @@ def render_search(result: SearchResult, asked: str = "", width: int = 80, color:
 
 
 def _relatives(page: _Page, r: SearchResult) -> None:
-    page.heading("Relatives", "e-values are corrected for the search; angle between corresponding units")
+    page.heading("Relatives", "e-values are corrected for the search; angle between corresponding units, where found")
     rows = [say.row(x) for x in r.relatives[:LISTED]]
     page.table(("model", "log10 e", "p ≤", "angle", "cosine"), [(x.name, x.e, str(x.p), x.angle, x.cosine) for x in rows])
     _more(page, len(r.relatives))

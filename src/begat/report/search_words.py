@@ -33,8 +33,9 @@ _NAME = 120
 class Row:
     """A relative in words.
 
-    relation: with "via" where one is known; e: log10 of the corrected e-value; p: bound on the chance that any independent model of the index reaches
-    it; angle, cosine: of corresponding units; direction: which was made from which, or "undetermined"; why: the evidence for that, or what lacks.
+    relation: with "via" where one is known; e: log10 of the corrected e-value; p: bound on the chance that any independent model of
+    the index reaches it; angle, cosine: of corresponding units, where they match; direction: which was made from which, or
+    "undetermined"; why: the evidence for that, or what lacks.
     """
 
     id: str
@@ -112,8 +113,16 @@ def row(r: Relative) -> Row:
     relation = RELATIONS.get(r.relation, r.relation) + (f" via {printable(r.via, _NAME)}" if r.via else "")
     return Row(
         id=r.entry.id, name=printable(r.entry.name, _NAME), source=r.entry.source, relation=relation, e=words.log10_words(r.log10_e),
-        p=words.p_bound(min(0.0, -r.log10_e)), angle=angle(m), cosine=cosine(m), parts="; ".join(r.parts), direction=direction, why=why,
+        p=words.p_bound(min(0.0, -r.log10_e)), angle=angle(m), cosine=cosine(m), parts=parts(r), direction=direction, why=why,
     )  # fmt: skip
+
+
+def parts(r: Relative) -> str:
+    """What of the query is found in it, with how many of the layers where not all match."""
+    named = "; ".join(r.parts)
+    if r.match.share is None or r.match.share >= 1.0:
+        return named
+    return f"{words.percent(r.match.share)} of layers match" + (f": {named}" if named else "")
 
 
 def direction_words(m: FingerprintMatch, why: str) -> tuple[str, str]:
