@@ -40,7 +40,7 @@ def match(**changes: object) -> FingerprintMatch:
 
 
 def relative(name: str, relation: str = "related", **changes: object) -> Relative:
-    return Relative(entry(name), 97.0, relation, "", "", match(**changes), ("MLP of layers 0-1",))
+    return Relative(entry(name), 97.0, relation, "", "", False, match(**changes), ("MLP of layers 0-1",))
 
 
 def lead(name: str) -> Lead:
@@ -63,6 +63,11 @@ def flat(r: SearchResult, asked: str = "") -> str:
 def test_headlines_say_what_was_found_and_no_more() -> None:
     a, b = relative("a", "nearest"), relative("b")
     assert search_words.headline(result(a, b)) == "“query” was not made independently of 2 of 1,000 models of this index. Most like it is “a”."
+    ties = [replace(relative(n), tied=True) for n in "abcd"]
+    few = "Most like it are “a” and “b”; their fingerprints do not tell which is nearest."
+    assert search_words.headline(result(*ties[:2], relative("x"))).endswith(few)
+    assert "“a”, “b” and “c”;" in search_words.headline(result(*ties[:3])) and "“a”, “b” and 2 more;" in search_words.headline(result(*ties))
+    assert search_words.row(ties[0]).relation.endswith("as near as the first, by the bits kept")
     made = relative("a", "ancestor", direction="b → a", direction_why="layers repeat")
     assert search_words.headline(result(b, made)).endswith("One-way evidence says that it was made from “a”, or from a model close to that.")
     other_way = relative("a", "descendant", direction="a → b", direction_why="layers repeat")

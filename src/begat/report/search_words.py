@@ -83,7 +83,16 @@ def headline(r: SearchResult) -> str:
     ]
     if parents:
         return f"{what} One-way evidence says that it was made from {parents[0]}, or from a model close to that."
-    return f"{what} Most like it is {quoted(r.relatives[0].entry.name)}."
+    return f"{what} {_nearest(r)}"
+
+
+def _nearest(r: SearchResult) -> str:
+    """The relatives most like the query; more than one where the bits kept cannot tell them apart."""
+    tied = [quoted(x.entry.name) for x in r.relatives if x.tied]
+    if len(tied) < 2:
+        return f"Most like it is {quoted(r.relatives[0].entry.name)}."
+    named = ", ".join(tied[:2]) + f" and {len(tied) - 2:,} more" if len(tied) > 3 else f"{', '.join(tied[:-1])} and {tied[-1]}"
+    return f"Most like it are {named}; their fingerprints do not tell which is nearest."
 
 
 def price(r: SearchResult) -> str:
@@ -111,6 +120,7 @@ def row(r: Relative) -> Row:
     m = r.match
     direction, why = direction_words(m, r.why)
     relation = RELATIONS.get(r.relation, r.relation) + (f" via {printable(r.via, _NAME)}" if r.via else "")
+    relation += "; as near as the first, by the bits kept" if r.tied else ""
     return Row(
         id=r.entry.id, name=printable(r.entry.name, _NAME), source=r.entry.source, relation=relation, e=words.log10_words(r.log10_e),
         p=words.p_bound(min(0.0, -r.log10_e)), angle=angle(m), cosine=cosine(m), parts=parts(r), direction=direction, why=why,
