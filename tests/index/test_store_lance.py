@@ -114,6 +114,20 @@ def test_foreign_and_newer_tables_are_refused(tmp_path: Path) -> None:
             open_store(tmp_path / name)
 
 
+def test_a_lost_table_of_fingerprints_is_one_line_a_model(store: Store, tmp_path: Path) -> None:
+    import shutil
+
+    rng = np.random.default_rng(4)
+    records = [record(rng, f"m{i}") for i in range(2)]
+    store.add(records)
+    store.close()
+    shutil.rmtree(tmp_path / "index" / "blobs.lance")
+    with open_store(tmp_path / "index") as reader:
+        assert sorted(reader.verify()) == sorted(f"fingerprint {r.entry.id} is missing" for r in records)
+        with pytest.raises(InputError, match="is missing"):
+            reader.get(records[0].entry.id)
+
+
 def test_a_long_history_of_small_adds(store: Store) -> None:
     rng = np.random.default_rng(3)
     ids = [store.add([record(rng, f"m{i}", per_kind=1, kinds=("units",))]).added[0] for i in range(70)]  # past the merge

@@ -72,6 +72,7 @@ def test_each_fault_is_named(store: Store, tmp_path: Path) -> None:
         ("UPDATE parts SET part = 'other'", f"probes of model {ids[0]} are not what was stored (12 of 12)"),
         ("UPDATE models SET family = x'ff' WHERE row = 1", "bad family"),
         ("UPDATE models SET parameters = 'many' WHERE row = 1", "bad parameters"),
+        ("UPDATE models SET note = hex(zeroblob(4000000)) WHERE row = 1", "bad note"),
         ("UPDATE loose SET bits = x'00' WHERE row = 1", "loose probes of row 1 are damaged"),
     ]
     whole = (tmp_path / "index" / FILE).read_bytes()

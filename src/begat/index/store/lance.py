@@ -67,7 +67,7 @@ _DAMAGE = "begat index verify lists what is damaged; restore a copy, or import a
 class LanceStore(Store):
     """See `begat.index.store.base.Store`. On object storage nothing stops two writers: let one write at a time."""
 
-    engine = "lance"
+    engine, sign = "lance", f"{MODELS}.lance"
 
     def __init__(self, where: str, mode: Mode, db: Any, patience: float) -> None:
         self.where, self.mode, self._db, self._patience = where, mode, db, patience
@@ -86,7 +86,6 @@ class LanceStore(Store):
                 with store._lock():
                     if MODELS in store._names():
                         raise InputError("there is an index already", file=where, fix="open it with mode 'write', or name another folder")
-                    store._db.create_table(BLOBS, schema=_schema(BLOBS), exist_ok=True)
                     store._db.create_table(MODELS, schema=_schema(MODELS))
             store._check_layout()
         return store
@@ -162,7 +161,7 @@ class LanceStore(Store):
         ids = [r.entry.id for r in records]
         self._intend(ids)
         blobs = {"id": ids, "blob": [r.blob for r in records]}
-        self._table(BLOBS).add(pa.table(blobs, schema=_schema(BLOBS)))
+        self._made(BLOBS).add(pa.table(blobs, schema=_schema(BLOBS)))
         groups: dict[str, list[tuple[int, Probe]]] = defaultdict(list)
         for record in records:
             for probe in record.probes:
@@ -175,10 +174,7 @@ class LanceStore(Store):
                 pa.array([p.part for _, p in group], pa.string()),
                 pa.FixedSizeListArray.from_arrays(bits, WIDTH),
             ]
-            name = PROBES + kind
-            if name not in self._names():
-                self._db.create_table(name, schema=_schema(name), exist_ok=True)
-            self._table(name).add(pa.table(columns, schema=_schema(name)))
+            self._made(PROBES + kind).add(pa.table(columns, schema=_schema(PROBES + kind)))
         models = self._table(MODELS)
         first = self._next()
         rows: dict[str, list[Any]] = {"seq": list(range(first, first + len(records))), "key": [_key(i) for i in ids]}
@@ -253,7 +249,8 @@ class LanceStore(Store):
     def get(self, id: str) -> bytes:
         self.entry(id)
         with _errors(self.where):
-            found = self._table(BLOBS).search().where(f"id = '{id}'").select(["blob"]).limit(1).to_arrow()["blob"].to_pylist()
+            rows = self._table(BLOBS).search().where(f"id = '{id}'") if BLOBS in self._names() else None
+            found = [] if rows is None else rows.select(["blob"]).limit(1).to_arrow()["blob"].to_pylist()
         if not found:
             raise _damaged(self.where, f"fingerprint {id} is missing")
         if type(found[0]) is not bytes or hashlib.sha256(found[0]).hexdigest() != id:
@@ -350,7 +347,7 @@ class LanceStore(Store):
             entries[entry.id] = entry
         seen: set[str] = set()
         with _errors(self.where):
-            for batch in self._table(BLOBS).search().select(["id", "blob"]).to_batches(64):
+            for batch in self._table(BLOBS).search().select(["id", "blob"]).to_batches(64) if BLOBS in self._names() else ():
                 for id, blob in zip(batch.column("id").to_pylist(), batch.column("blob").to_pylist(), strict=True):
                     seen.add(id)
                     if id not in entries:
@@ -403,6 +400,12 @@ class LanceStore(Store):
             self._tables[name] = table
         return self._tables[name]
 
+    def _made(self, name: str) -> Any:
+        """A table that the first `add` makes."""
+        if name not in self._names():
+            self._db.create_table(name, schema=_schema(name), exist_ok=True)
+        return self._table(name)
+
     def _check_layout(self) -> None:
         """Version first: the columns of a newer layout may be others."""
         if MODELS not in self._names():
@@ -413,8 +416,9 @@ class LanceStore(Store):
         if int(noted) > VERSION:
             expected = f"layout version up to {VERSION}"
             raise InputError("index was made by a newer begat", file=self.where, expected=expected, found=int(noted), fix="update begat")
-        self._table(MODELS)
-        self._table(BLOBS)
+        for name in (MODELS, BLOBS):
+            if name == MODELS or name in self._names():
+                self._table(name)
 
     def _stored(self, ids: Iterable[str]) -> set[str]:
         """Those of the ids that are stored."""
@@ -494,9 +498,9 @@ def _read_intent(file: Path) -> list[str]:
 
 
 def _no_links(folder: Path) -> None:
-    for name in (f"{MODELS}.lance", f"{BLOBS}.lance"):
-        if (folder / name).is_symlink() or not (folder / name).is_dir():
-            raise InputError("is not a folder of an index", file=folder / name, fix="name the folder that begat index made")
+    models = folder / f"{MODELS}.lance"
+    if models.is_symlink() or not models.is_dir():
+        raise InputError("is not a folder of an index", file=models, fix="name the folder that begat index made")
     for link in folder.iterdir():
         if link.is_symlink():
             raise InputError("is a link", file=link, fix="do not trust this index")
@@ -560,7 +564,10 @@ def _errors(where: str) -> Iterator[None]:
     except (InputError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except (ValueError, RuntimeError, OSError, KeyError, TypeError, NotImplementedError) as err:
-        raise _damaged(where, f"cannot be used: {' '.join(str(err).split())[:160]}") from None
+        what = f"cannot be used: {' '.join(str(err).split())[:160]}"
+        if "://" in where:
+            raise InputError(what, file=where, fix="check the address, the credentials and the connection") from None
+        raise _damaged(where, what) from None
     except BaseException as err:
         if type(err).__name__ not in ("PanicException", "RustPanic"):
             raise

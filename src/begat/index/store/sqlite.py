@@ -85,7 +85,7 @@ Owners = npt.NDArray[Any]  # dtype OWNER
 class SqliteStore(Store):
     """See `begat.index.store.base.Store`."""
 
-    engine = "sqlite"
+    engine, sign = "sqlite", FILE
 
     def __init__(self, where: str, mode: Mode, db: sqlite3.Connection) -> None:
         self.where, self.mode, self._db = where, mode, db
