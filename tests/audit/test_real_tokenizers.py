@@ -1,4 +1,4 @@
-"""Real tokenizers from pinned packages (version and sha256 in `benchmarks/audit/tokenizer_pairs.py`): every pair right. Skipped aloud when they cannot be had."""
+"""Real tokenizers from pinned packages (`benchmarks/audit/tokenizer_pairs.py` pins them): every pair right. Skipped aloud when they cannot be had."""
 
 from __future__ import annotations
 
