@@ -19,7 +19,7 @@ from begat.errors import InputError
 from begat.fingerprint import Fingerprint
 from begat.fingerprint_file import is_fingerprint, load, loads
 from begat.index.search import relation
-from begat.index.store import open_store
+from begat.index.store import Store, open_store
 from begat.index.store.open import holds_index
 from begat.pipeline.fingerprints import Unpacked, compare_fingerprints
 from begat.pipeline.sketch import sketch
@@ -59,6 +59,15 @@ def family_tree(sources: Sequence[str | Path], *, most: int = MOST, progress: Pr
                 raise InputError("too many models for a tree of every pair", file=source, expected=f"at most {most}", fix="name some of their fingerprints")
     if len(models) < 2:
         raise InputError("a tree needs at least two models", found=len(models), fix="name models, fingerprint files, or an index that holds some")
+    return _tree(models, progress)
+
+
+def family_of(ids: Sequence[str], store: Store, progress: Progress | None = None) -> Tree:
+    """The family tree of models of an open index, its first nodes in the order of `ids`. InputError for an unknown id or a damaged fingerprint."""
+    return _tree([_Model(id, id[:12], loads(store.get(id), store.where)) for id in ids], progress)
+
+
+def _tree(models: Sequence[_Model], progress: Progress | None) -> Tree:
     nodes = [Node(m.id, name) for m, name in zip(models, _names(models), strict=True)]
     unpacked = [Unpacked(m.fingerprint) for m in models]
     pairs = list(itertools.combinations(range(len(models)), 2))

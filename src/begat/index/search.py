@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -34,7 +35,7 @@ _NEAREST = 64
 #: models that are tested exactly at most, and of the relatives found those that are laid out in a tree
 SCREENED, IN_TREE = 128, 16
 #: bits by which a probe must lie nearer than half to count in screening, in standard deviations of a stranger's distance
-_SIGMA = 2.0
+_SIGMA = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class SearchResult:
     """What a search found, with what it searched.
 
     Attributes:
-        query: name of the model asked about; id: of its fingerprint.
+        query: name of the model asked about; id: of its fingerprint; layers: of its text tower.
         candidates: models in the index (N). screened: of them those that screening let pass; tested: of them those tested exactly.
         needed_log10_e: what the corrected e-value must reach (10^-needed bounds the chance that any independent model is listed).
         relatives: best first. leads: most alike first.
@@ -97,6 +98,7 @@ class SearchResult:
 
     query: str
     id: str
+    layers: int
     candidates: int
     screened: int
     tested: int
@@ -149,7 +151,7 @@ def search(
     found = {id: m.log10_e - price for id, m in matches.items() if m.log10_e is not None and m.log10_e - price >= POLICY.dependence_log10_e}
     entries = {id: store.entry(id) for id in matches}
     near = sorted(found, key=lambda id: (matches[id].unlike, -found[id], id))
-    between = _between(near[:in_tree], models)
+    between = _between(near[:in_tree], models, progress)
     tree, members = _tree(query, near[:in_tree], matches, between, entries)
     tied = _tied(near[:in_tree], matches, between)
     relatives = _relatives(near, found, matches, entries, tree, members, tied)
@@ -159,7 +161,7 @@ def search(
         for id, m in matches.items() if id not in found and m.slots is not None and m.slots >= bank.needed
     ]  # fmt: skip
     return SearchResult(
-        query=query.name, id=own, candidates=total, screened=len(ranked), tested=len(matches), needed_log10_e=POLICY.dependence_log10_e,
+        query=query.name, id=own, layers=query.layers, candidates=total, screened=len(ranked), tested=len(matches), needed_log10_e=POLICY.dependence_log10_e,
         relatives=relatives, leads=tuple(sorted(leads, key=lambda x: (x.differing, x.entry.id))), tree=tree, members=members,
         same=tuple(id for id in ranked if id == own), unreadable=tuple(unreadable), notes=_notes(query, ranked, screened),
         seconds=time.perf_counter() - start,
@@ -190,10 +192,22 @@ def _by_kind(query: Fingerprint) -> dict[str, U8]:
     return {kind: np.unique(np.stack([p.bits for p in probes]), axis=0) for kind, probes in kinds.items()}
 
 
-def _between(ids: Sequence[str], models: dict[str, Fingerprint]) -> dict[tuple[str, str], FingerprintMatch]:
+def _between(
+    ids: Sequence[str], models: dict[str, Fingerprint], progress: Progress | None
+) -> dict[tuple[str, str], FingerprintMatch]:  # fmt: skip
     """The tests of every two of the nearest relatives."""
     unpacked = {id: Unpacked(models[id]) for id in ids}
-    return {(x, y): compare_fingerprints(unpacked[x], unpacked[y]) for i, x in enumerate(ids) for y in ids[i + 1 :]}
+    pairs = list(combinations(ids, 2))
+    if progress:
+        progress.start("relatives among each other", len(pairs))
+    out = {}
+    for x, y in pairs:
+        out[x, y] = compare_fingerprints(unpacked[x], unpacked[y])
+        if progress:
+            progress.step()
+    if progress:
+        progress.done()
+    return out
 
 
 def _tied(near: Sequence[str], matches: dict[str, FingerprintMatch], between: dict[tuple[str, str], FingerprintMatch]) -> frozenset[str]:
@@ -223,7 +237,7 @@ def _tree(
     at = {id: 1 + i for i, id in enumerate(ids)}
     relations = [relation(0, at[id], matches[id]) for id in ids]
     relations += [relation(at[x], at[y], match) for (x, y), match in between.items()]
-    return infer(nodes, relations), (own, *ids)
+    return infer(nodes, relations, shared_bits=True), (own, *ids)
 
 
 def relation(a: int, b: int, match: FingerprintMatch) -> Relation:
@@ -255,7 +269,7 @@ def _told(tree: Tree, members: Sequence[str]) -> dict[str, tuple[str, str, str]]
     for e in tree.edges:
         if e.kind == "arrow":
             arrows.setdefault(e.a, []).append((e.b, e.why))
-        if e.kind in ("arrow", "line", "same", "open"):
+        if e.kind == "arrow" or (e.kind in ("line", "same") and e.distance is not None):  # nobody lies between by a distance that was not measured
             lines.setdefault(e.a, []).append(e.b)
             lines.setdefault(e.b, []).append(e.a)
     up = _reach(0, {b: [(a, why) for a, targets in arrows.items() for c, why in targets if c == b] for b in range(len(tree.nodes))})

@@ -39,7 +39,7 @@ from begat.index.store.records import (
     check_kind,
     check_probe,
     check_queries,
-    check_record,
+    in_batches,
     label,
     probe_sum,
     row_sums,
@@ -54,6 +54,8 @@ ANN_FROM = 200_000
 PARTITIONS_READ = 64
 #: small pieces are merged after so many calls of `add`
 _MERGE_EVERY = 64
+#: states of a table that are kept for readers at work when pieces are merged
+_KEPT = dt.timedelta(days=1)
 _WHOLE = ("parameters", "layers", "fingerprint_version", "size", "probes")
 _META = b"begat_index_version"
 _BATCH = 1000
@@ -65,7 +67,7 @@ _DAMAGE = "begat index verify lists what is damaged; restore a copy, or import a
 class LanceStore(Store):
     """See `begat.index.store.base.Store`. On object storage nothing stops two writers: let one write at a time."""
 
-    engine = "lance"
+    engine, sign = "lance", f"{MODELS}.lance"
 
     def __init__(self, where: str, mode: Mode, db: Any, patience: float) -> None:
         self.where, self.mode, self._db, self._patience = where, mode, db, patience
@@ -84,7 +86,6 @@ class LanceStore(Store):
                 with store._lock():
                     if MODELS in store._names():
                         raise InputError("there is an index already", file=where, fix="open it with mode 'write', or name another folder")
-                    store._db.create_table(BLOBS, schema=_schema(BLOBS), exist_ok=True)
                     store._db.create_table(MODELS, schema=_schema(MODELS))
             store._check_layout()
         return store
@@ -98,8 +99,7 @@ class LanceStore(Store):
         self.must_write()
         kept: dict[str, Record] = {}
         present: list[str] = []
-        for record in records:
-            check_record(record, self.where)
+        for record in (r for batch in in_batches(records, self.where) for r in batch):
             if record.entry.id in kept:
                 present.append(record.entry.id)
             kept.setdefault(record.entry.id, record)
@@ -138,18 +138,19 @@ class LanceStore(Store):
 
         with self._writing():
             for name in self._names():
-                if name.startswith(PROBES):
+                if name != MODELS:
                     self._drop_orphans(name)
+                if name.startswith(PROBES):
                     table = self._table(name)
                     rows = table.count_rows()
                     if rows >= ANN_FROM:
                         # partitions follow the size; an index grown far past its size is made anew
                         parts = int(rows**0.5)
-                        table.optimize()
+                        table.optimize(cleanup_older_than=_KEPT)
                         table.create_index("bits", config=IvfFlat(distance_type="hamming", num_partitions=parts), replace=True)
                         continue
                 if name != BLOBS:  # merging would write every fingerprint again
-                    self._table(name).optimize()
+                    self._table(name).optimize(cleanup_older_than=_KEPT)
             for column in ("id", "key"):
                 self._table(MODELS).create_index(column, config=BTree(), replace=True)
 
@@ -160,7 +161,7 @@ class LanceStore(Store):
         ids = [r.entry.id for r in records]
         self._intend(ids)
         blobs = {"id": ids, "blob": [r.blob for r in records]}
-        self._table(BLOBS).add(pa.table(blobs, schema=_schema(BLOBS)))
+        self._made(BLOBS).add(pa.table(blobs, schema=_schema(BLOBS)))
         groups: dict[str, list[tuple[int, Probe]]] = defaultdict(list)
         for record in records:
             for probe in record.probes:
@@ -173,10 +174,7 @@ class LanceStore(Store):
                 pa.array([p.part for _, p in group], pa.string()),
                 pa.FixedSizeListArray.from_arrays(bits, WIDTH),
             ]
-            name = PROBES + kind
-            if name not in self._names():
-                self._db.create_table(name, schema=_schema(name), exist_ok=True)
-            self._table(name).add(pa.table(columns, schema=_schema(name)))
+            self._made(PROBES + kind).add(pa.table(columns, schema=_schema(PROBES + kind)))
         models = self._table(MODELS)
         first = self._next()
         rows: dict[str, list[Any]] = {"seq": list(range(first, first + len(records))), "key": [_key(i) for i in ids]}
@@ -186,7 +184,7 @@ class LanceStore(Store):
         if models.version % _MERGE_EVERY == 0:
             for name in self._names():
                 if name != BLOBS:
-                    self._table(name).optimize()
+                    self._table(name).optimize(cleanup_older_than=_KEPT)
 
     def _next(self) -> int:
         found = self._table(MODELS).search().select(["seq"]).to_arrow()["seq"].to_numpy()
@@ -216,10 +214,12 @@ class LanceStore(Store):
                     self._table(name).delete(f"model IN ({', '.join(str(_key(i)) for i in some)})")
 
     def _drop_orphans(self, name: str) -> None:
-        known = set(self._table(MODELS).search().select(["key"]).to_arrow()["key"].to_pylist())
-        found = np.unique(self._table(name).search().select(["model"]).to_arrow()["model"].to_numpy())
-        for some in _some([m for m in found.tolist() if m not in known]):
-            self._table(name).delete(f"model IN ({', '.join(map(str, some))})")
+        """Remove what belongs to no model from a table of fingerprints or probes."""
+        mine, theirs = ("id", "id") if name == BLOBS else ("model", "key")
+        known = self._table(MODELS).search().select([theirs]).to_arrow()[theirs].unique().to_pylist()
+        found = self._table(name).search().select([mine]).to_arrow()[mine].unique().to_pylist()
+        for some in _some(sorted(set(found) - set(known))):
+            self._table(name).delete(f"{mine} IN ({_quoted(some) if name == BLOBS else ', '.join(map(str, some))})")
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -249,7 +249,8 @@ class LanceStore(Store):
     def get(self, id: str) -> bytes:
         self.entry(id)
         with _errors(self.where):
-            found = self._table(BLOBS).search().where(f"id = '{id}'").select(["blob"]).limit(1).to_arrow()["blob"].to_pylist()
+            rows = self._table(BLOBS).search().where(f"id = '{id}'") if BLOBS in self._names() else None
+            found = [] if rows is None else rows.select(["blob"]).limit(1).to_arrow()["blob"].to_pylist()
         if not found:
             raise _damaged(self.where, f"fingerprint {id} is missing")
         if type(found[0]) is not bytes or hashlib.sha256(found[0]).hexdigest() != id:
@@ -296,7 +297,7 @@ class LanceStore(Store):
         return sorted(rows, key=lambda r: (r[0], r[4]))
 
     def _by_scan(self, table: Any, queries_QB: U8, k: int) -> list[tuple[int, int, int, str, int]]:
-        """Every probe, streamed; LanceDB's own scan takes 30 times as long (benchmarks/index)."""
+        """Every probe, streamed once for all queries; LanceDB's own scan reads them once a query."""
         nearest, first = Nearest(queries_QB, k), 0
         labels: dict[int, tuple[int, int, str]] = {}
         for batch in table.search().select(["model", "layer", "part", "bits"]).to_batches(_SCAN):
@@ -346,7 +347,7 @@ class LanceStore(Store):
             entries[entry.id] = entry
         seen: set[str] = set()
         with _errors(self.where):
-            for batch in self._table(BLOBS).search().select(["id", "blob"]).to_batches(64):
+            for batch in self._table(BLOBS).search().select(["id", "blob"]).to_batches(64) if BLOBS in self._names() else ():
                 for id, blob in zip(batch.column("id").to_pylist(), batch.column("blob").to_pylist(), strict=True):
                     seen.add(id)
                     if id not in entries:
@@ -399,6 +400,12 @@ class LanceStore(Store):
             self._tables[name] = table
         return self._tables[name]
 
+    def _made(self, name: str) -> Any:
+        """A table that the first `add` makes."""
+        if name not in self._names():
+            self._db.create_table(name, schema=_schema(name), exist_ok=True)
+        return self._table(name)
+
     def _check_layout(self) -> None:
         """Version first: the columns of a newer layout may be others."""
         if MODELS not in self._names():
@@ -409,8 +416,9 @@ class LanceStore(Store):
         if int(noted) > VERSION:
             expected = f"layout version up to {VERSION}"
             raise InputError("index was made by a newer begat", file=self.where, expected=expected, found=int(noted), fix="update begat")
-        self._table(MODELS)
-        self._table(BLOBS)
+        for name in (MODELS, BLOBS):
+            if name == MODELS or name in self._names():
+                self._table(name)
 
     def _stored(self, ids: Iterable[str]) -> set[str]:
         """Those of the ids that are stored."""
@@ -490,9 +498,9 @@ def _read_intent(file: Path) -> list[str]:
 
 
 def _no_links(folder: Path) -> None:
-    for name in (f"{MODELS}.lance", f"{BLOBS}.lance"):
-        if (folder / name).is_symlink() or not (folder / name).is_dir():
-            raise InputError("is not a folder of an index", file=folder / name, fix="name the folder that begat index made")
+    models = folder / f"{MODELS}.lance"
+    if models.is_symlink() or not models.is_dir():
+        raise InputError("is not a folder of an index", file=models, fix="name the folder that begat index made")
     for link in folder.iterdir():
         if link.is_symlink():
             raise InputError("is a link", file=link, fix="do not trust this index")
@@ -556,7 +564,10 @@ def _errors(where: str) -> Iterator[None]:
     except (InputError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except (ValueError, RuntimeError, OSError, KeyError, TypeError, NotImplementedError) as err:
-        raise _damaged(where, f"cannot be used: {' '.join(str(err).split())[:160]}") from None
+        what = f"cannot be used: {' '.join(str(err).split())[:160]}"
+        if "://" in where:
+            raise InputError(what, file=where, fix="check the address, the credentials and the connection") from None
+        raise _damaged(where, what) from None
     except BaseException as err:
         if type(err).__name__ not in ("PanicException", "RustPanic"):
             raise

@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -41,7 +42,7 @@ from begat.index.store.records import (
     check_kind,
     check_probe,
     check_queries,
-    check_record,
+    in_batches,
     label,
     probe_sum,
     row_sums,
@@ -55,6 +56,8 @@ APPLICATION = 0x62676174
 CAPACITY = 16384
 #: probes of a kind from which hash tables are made; below, looking at every one takes milliseconds
 HASH_FROM = 200_000
+#: seconds after which a draft of hash tables is a killed process's
+_DRAFT_AGE = 86400
 _HASH_FILE = re.compile(r"buckets-[a-z0-9-]{1,32}-[0-9]{1,12}\.bin")
 OWNER = np.dtype([("model", "<u4"), ("layer", "<i2"), ("part", "<u2")])
 _TEXTS = ("id", "name", "source", "format", "family", "header_digest", "added", "note", "probe_sum")
@@ -82,7 +85,7 @@ Owners = npt.NDArray[Any]  # dtype OWNER
 class SqliteStore(Store):
     """See `begat.index.store.base.Store`."""
 
-    engine = "sqlite"
+    engine, sign = "sqlite", FILE
 
     def __init__(self, where: str, mode: Mode, db: sqlite3.Connection) -> None:
         self.where, self.mode, self._db = where, mode, db
@@ -112,11 +115,10 @@ class SqliteStore(Store):
         added: list[str] = []
         present: list[str] = []
         same_name: list[tuple[str, tuple[str, ...]]] = []
-        fresh: dict[str, list[tuple[Owners, U8]]] = defaultdict(list)
+        fresh: dict[str, tuple[list[tuple[int, int, int]], list[U8]]] = defaultdict(lambda: ([], []))
         with self._writing() as db:
             parts: dict[str, int] = {part: code for code, part in db.execute("SELECT code, part FROM parts")}
-            for record in records:
-                check_record(record, self.where)
+            for record in (r for batch in in_batches(records, self.where) for r in batch):
                 entry = record.entry
                 namesakes = tuple(i for (i,) in db.execute("SELECT id FROM models WHERE name = ? ORDER BY row", (entry.name,)))
                 done = db.execute(
@@ -128,13 +130,15 @@ class SqliteStore(Store):
                     continue
                 row = done.lastrowid
                 db.execute("INSERT INTO blobs VALUES (?, ?)", (row, record.blob))
-                for kind, group in _by_kind(record.probes, row, parts, db).items():
-                    fresh[kind].append(group)
+                for probe in record.probes:
+                    owners, bits = fresh[probe.kind]
+                    owners.append((int(row or 0), probe.layer, _part(probe.part, parts, db)))
+                    bits.append(probe.bits)
                 added.append(entry.id)
                 if namesakes:
                     same_name.append((entry.id, namesakes))
-            for kind, groups in fresh.items():
-                self._put(kind, groups)
+            for kind, (owners, bits) in fresh.items():
+                self._put(kind, np.array(owners, OWNER), np.stack(bits))
         return Added(tuple(added), tuple(present), tuple(same_name))
 
     def remove(self, ids: Iterable[str]) -> tuple[str, ...]:
@@ -165,7 +169,7 @@ class SqliteStore(Store):
                 for segment, n in segments:
                     if n < CAPACITY // 2 and len(segments) > 1:
                         self._loosen(segment, kind)
-                self._pack(kind, [])
+                self._pack(kind, np.empty(0, OWNER), np.empty((0, WIDTH), np.uint8))
         with _errors(self.where):
             for kind in self._all_kinds():
                 self._hash(kind)
@@ -173,25 +177,22 @@ class SqliteStore(Store):
             self._db.execute("PRAGMA incremental_vacuum").fetchall()
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
-    def _put(self, kind: str, groups: list[tuple[Owners, U8]]) -> None:
-        """Fresh probes of one kind, a group a model: into `loose`, or packed with what is there once it fills a segment."""
+    def _put(self, kind: str, owners: Owners, bits_NB: U8) -> None:
+        """Fresh probes of one kind, model after model: into `loose`, or packed with what is there once it fills a segment."""
         loose = self._db.execute("SELECT coalesce(sum(length(owners)), 0) FROM loose WHERE kind = ?", (kind,)).fetchone()[0]
-        if int(loose) // OWNER.itemsize + sum(len(owners) for owners, _ in groups) >= CAPACITY:
-            self._pack(kind, groups)
+        if int(loose) // OWNER.itemsize + len(owners) >= CAPACITY:
+            self._pack(kind, owners, bits_NB)
             return
-        for owners, bits_NB in groups:
-            self._db.execute(
-                "INSERT INTO loose VALUES (?, ?, ?, ?)", (kind, int(owners["model"][0]), owners.tobytes(), bits_NB.tobytes())
-            )
+        models, starts = np.unique(owners["model"], return_index=True)
+        for model, begin, end in zip(models.tolist(), starts, np.append(starts[1:], len(owners)), strict=True):
+            mine = (kind, model, owners[begin:end].tobytes(), bits_NB[begin:end].tobytes())
+            self._db.execute("INSERT INTO loose VALUES (?, ?, ?, ?)", mine)
 
-    def _pack(self, kind: str, groups: list[tuple[Owners, U8]]) -> None:
+    def _pack(self, kind: str, owners: Owners, bits_NB: U8) -> None:
         """All loose probes of a kind and these into segments."""
         loose = [self._loose(*row) for row in self._db.execute("SELECT row, owners, bits FROM loose WHERE kind = ? ORDER BY row", (kind,))]
-        groups = loose + groups
-        if not groups:
-            return
-        owners = np.concatenate([o for o, _ in groups])
-        bits_NB = np.concatenate([b for _, b in groups])
+        owners = np.concatenate([*(o for o, _ in loose), owners])
+        bits_NB = np.concatenate([*(b for _, b in loose), bits_NB])
         for at in range(0, len(owners), CAPACITY):
             some = slice(at, at + CAPACITY)
             done = self._db.execute(
@@ -254,7 +255,8 @@ class SqliteStore(Store):
         with self._writing() as db:
             named = {file for (file,) in db.execute("SELECT file FROM hashed")}
             for file in Path(self.where).glob("buckets-*"):
-                if file.name not in named:
+                # a draft may be another process's, at work just now
+                if file.name not in named and (file.suffix == ".bin" or time.time() - file.lstat().st_mtime > _DRAFT_AGE):
                     file.unlink(missing_ok=True)
 
     # --- reading ------------------------------------------------------------------------------------------------
@@ -263,13 +265,13 @@ class SqliteStore(Store):
         self, *, id: str | None = None, name: str | None = None, family: str | None = None, format: str | None = None,
         header_digest: str | None = None,
     ) -> Iterator[Entry]:  # fmt: skip
-        where = ["row > ?"]
+        where = ["+row > ?"] if id is not None else ["row > ?"]  # + keeps SQLite from walking all rows when an index knows better
         values: list[str] = []
         if id is not None:
             if not re.fullmatch(r"[0-9a-f]{1,64}", id):
                 raise InputError("not the beginning of an id", file=self.where, expected="1 to 64 hex digits", found=id)
-            where.append("id GLOB ?")
-            values.append(id + "*")
+            where.append("id BETWEEN ? AND ?")  # hex digits lie below "g"
+            values += [id, id if len(id) == 64 else id + "g"]
         for column, value in (("name", name), ("family", family), ("format", format), ("header_digest", header_digest)):
             if value is not None:
                 where.append(f"{column} = ?")
@@ -523,18 +525,14 @@ class SqliteStore(Store):
                     self._db.execute("COMMIT")
 
 
-def _by_kind(probes: Iterable[Probe], row: int | None, parts: dict[str, int], db: sqlite3.Connection) -> dict[str, tuple[Owners, U8]]:
-    """A model's probes by kind: owners [N], bits [N, 32]. Parts not seen before get the next code."""
-    groups: dict[str, list[tuple[tuple[int | None, int, int], U8]]] = defaultdict(list)
-    for probe in probes:
-        if probe.part not in parts:
-            code = len(parts)
-            if code > 0xFFFF:
-                raise InputError("index holds too many names of parts", expected="at most 65536", found=probe.part)
-            db.execute("INSERT INTO parts VALUES (?, ?)", (code, probe.part))
-            parts[probe.part] = code
-        groups[probe.kind].append(((row, probe.layer, parts[probe.part]), probe.bits))
-    return {kind: (np.array([o for o, _ in group], OWNER), np.stack([b for _, b in group])) for kind, group in groups.items()}
+def _part(part: str, parts: dict[str, int], db: sqlite3.Connection) -> int:
+    """The number of a part's name; one not seen before gets the next."""
+    if part not in parts:
+        if len(parts) > 0xFFFF:
+            raise InputError("index holds too many names of parts", expected="at most 65536", found=part)
+        db.execute("INSERT INTO parts VALUES (?, ?)", (len(parts), part))
+        parts[part] = len(parts)
+    return parts[part]
 
 
 # --- opening ------------------------------------------------------------------------------------------------
