@@ -190,7 +190,7 @@ def main() -> int:
     print("\n".join(lines))
     if args.out:
         day = datetime.date.today().isoformat()
-        head = {"command": f"python benchmarks/index/recall.py families/{family.name} --out benchmarks/index/results", "date": day,
+        head = {"command": f"python benchmarks/index/recall.py families/{family.name} --per-cell {args.per_cell} --out benchmarks/index/results", "date": day,
                 "begat": begat.__version__, "python": platform.python_version(), "numpy": numpy.__version__, "machine": platform.machine(),
                 "models in the index": len(there), "queries": len(rows), "median seconds": round(statistics.median(r.seconds for r in rows), 2),
                 "median bytes of a fingerprint": statistics.median(s for s, _ in sizes)}  # fmt: skip

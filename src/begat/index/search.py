@@ -35,7 +35,7 @@ _NEAREST = 64
 #: models that are tested exactly at most, and of the relatives found those that are laid out in a tree
 SCREENED, IN_TREE = 128, 16
 #: bits by which a probe must lie nearer than half to count in screening, in standard deviations of a stranger's distance
-_SIGMA = 2.0
+_SIGMA = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,7 @@ def _told(tree: Tree, members: Sequence[str]) -> dict[str, tuple[str, str, str]]
     for e in tree.edges:
         if e.kind == "arrow":
             arrows.setdefault(e.a, []).append((e.b, e.why))
-        if e.kind in ("arrow", "line", "same", "open"):
+        if e.kind == "arrow" or (e.kind in ("line", "same") and e.distance is not None):  # nobody lies between by a distance that was not measured
             lines.setdefault(e.a, []).append(e.b)
             lines.setdefault(e.b, []).append(e.a)
     up = _reach(0, {b: [(a, why) for a, targets in arrows.items() for c, why in targets if c == b] for b in range(len(tree.nodes))})
