@@ -36,6 +36,10 @@ KINDS = ("units", "residual", "token-units", "gram")
 PER_KIND, COPIES, FAMILY, BATCH, BLOB, QUERIES = 3, 5, 20, 5000, 64, 6
 RATES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35)
 SEED = 20261126
+NAMES = {
+    ("sqlite", "exact"): "sqlite, scan", ("sqlite", "approximate"): "sqlite, hash tables", ("lance", "exact"): "lance, scan",
+    ("lance", "approximate"): "lance, IVF",
+}  # fmt: skip
 
 
 def flipped(rng: np.random.Generator, bits: np.ndarray, rate: float) -> np.ndarray:
@@ -258,9 +262,13 @@ def measure(engine: str, models: int, root: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--table", action="store_true", help="print the tables of docs/index.md from the results in --out, and measure nothing")
     parser.add_argument("--models", type=int, nargs="+", default=[1000, 100_000, 1_000_000])
     parser.add_argument("--engines", nargs="+", default=["sqlite", "lance"])
     args = parser.parse_args()
+    if args.table:
+        print(tables(json.loads((args.out / "store.json").read_text("utf-8"))))
+        return
     versions = {n: importlib.metadata.version(n) for n in ("numpy", "lancedb", "pyarrow")}
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as tmp:
         result: dict = {
@@ -276,6 +284,52 @@ def main() -> None:
             for engine in args.engines:
                 result["rows"].append(measure(engine, models, Path(tmp)))
                 (args.out / "store.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def tables(result: dict) -> str:
+    """The result as the tables of docs/index.md: ratios first."""
+    ways = list(NAMES)
+    by = {(r["engine"], r["models"]): r for r in result["rows"]}
+    sizes = sorted({m for _, m in by})
+    out = [_line("CPU time of one search, as a share of the sqlite scan's", [f"{m:,} models" for m in sizes]), "|---|" + "---|" * len(sizes)]
+
+    def cell(way: tuple[str, str], models: int) -> str:
+        row, base = by.get((way[0], models)), by.get(("sqlite", models))
+        if row is None or base is None:
+            return "not measured"
+        s = row["search"][way[1]]
+        ratio = s["p50 cpu ms"] / base["search"]["exact"]["p50 cpu ms"]
+        return f"{ratio:.2g} ({s['p50 cpu ms']:,.0f} ms; clock {s['p50 ms']:,.0f}, p95 {s['p95 ms']:,.0f} ms)"
+
+    out += [_line(NAMES[w], [cell(w, m) for m in sizes]) for w in ways]
+    floors = [by["sqlite", m]["floor"] for m in sizes if ("sqlite", m) in by]
+    out.append(_line("floor: bits of every pair counted, nothing else", [f"{f['count pairs cpu ms']:,.0f} ms" for f in floors]))
+    out.append(_line("floor: every probe read once", [f"{f['read once cpu ms']:.2g} ms" for f in floors]))
+    lines = (
+        ("models added a second", lambda r: f"{r['build']['add models/s']:,.0f}"), ("compact, s", lambda r: f"{r['build']['compact s']:,.1f}"),
+        ("bytes a model on disk", lambda r: f"{r['build']['bytes/model']:,.0f}"), ("open, s", lambda r: f"{r['open']['open s']:.2g}"),
+        ("one search in a fresh process, s", lambda r: f"{r['cold']['one search in a fresh process ms'] / 1e3:.2g}"),
+        ("entries listed a second", lambda r: f"{r['manifest']['manifest entries/s']:,.0f}"),
+        ("peak memory, MB: adding", lambda r: f"{r['build']['peak MB']:,.0f}"), ("scan", lambda r: f"{r['search']['exact']['peak MB']:,.0f}"),
+        ("approximate search", lambda r: f"{r['search']['approximate']['peak MB']:,.0f}"),
+    )  # fmt: skip
+    out += ["", _line("sqlite : lance", [f"{m:,} models" for m in sizes]), "|---|" + "---|" * len(sizes)]
+    for name, show in lines:
+        out.append(_line(name, [" : ".join(show(by[e, m]) if (e, m) in by else "not measured" for e in ("sqlite", "lance")) for m in sizes]))
+    out += ["", _line("fingerprints one by one", ["sqlite", "lance"]), "|---|---|---|"]
+    for key in result["blobs"]["sqlite"]:
+        out.append(_line(key, [f"{result['blobs'][e][key]:.2g}" for e in ("sqlite", "lance")]))
+    for models in (m for m in sizes if m > 1000):
+        out += ["", _line(f"{models:,} models: share found at flip rate", [str(r) for r in RATES]), "|---|" + "---|" * len(RATES)]
+        for way in (w for w in ways if (w[0], models) in by and w != ("lance", "exact")):
+            recall = by[way[0], models]["recall"][way[1]]
+            for what in ("recall@10", "founder found by a probe", "founder found by the query")[way[1] == "exact" :]:
+                out.append(_line(f"{NAMES[way]}: {what}", [f"{recall[str(r)][what]:.2f}" for r in RATES]))
+    return "\n".join(out)
+
+
+def _line(name: str, cells: list[str]) -> str:
+    return "| " + " | ".join([name, *cells]) + " |"
 
 
 def cpu() -> str:

@@ -4,17 +4,19 @@
 
 Enters: nothing; families are drawn from a fixed seed.  Leaves: a table on stdout and, with --out, `simulate_<date>.{json,md}`.
 
-A family: feature vectors of four layers (16,384 numbers each) that walk at random. Every child turns away from its parent by an angle log-uniform in 0.01 to
-0.6 rad, unevenly over layers (log-normal, σ = 0.4). Half of the changes share a direction with other changes of the family: cosine up to 0.3 between two of
-them, as trainings on like data do. Weights shrink by up to 10 % on the way. There are models mixed from two to four others (with and without
-training after it), copies, strangers, twins grown apart from the same initial weights, and models that are then left out: every fourth parent.
+A family: feature vectors of four layers (16,384 numbers each) that walk at random. Every child turns away from its parent by an angle log-uniform in
+0.01 to 0.6 rad, unevenly over layers (log-normal, σ = 0.4). Half of the changes share a direction with other changes of the family: cosine up to 0.3
+between two of them, as trainings on like data do. Weights shrink by up to 10 % on the way. There are models mixed from two to four others (with and
+without training after it), copies, strangers, twins grown apart from the same initial weights, and models that are then left out: every fourth
+parent.
 
-What begat would see: each angle from `bits` sign bits along directions common to all models, as fingerprints keep them, its standard deviation by the formula of a share; e-values of 10^300 for kin nearer than
-1.45 rad, drawn from the null (uniform p, e = p^-1/2 / 2) for all others; one-way evidence for every fifth pair of parent and child.
+What begat would see: each angle from `bits` sign bits along directions common to all models, as fingerprints keep them, with the standard deviation
+of a share; e-values of 10^300 for kin nearer than 1.45 rad, drawn from the null (uniform p, e = p^-1/2 / 2) for all others; one-way evidence for
+every fifth pair of parent and child.
 
-How edges are judged. Between two given models: *right*: parent and child (or copies of them); *near*: no given model stands between them in truth, only
-models left out; *wrong*: a given model stands between them. An arrow is *right* if its head descends from its tail (copies count as one), *near* if from a model left out
-that is next to its tail. An open node is *right* if the truth is among what it leaves open. Needs what begat needs.
+How edges are judged. Between two given models: *right*: parent and child (or copies of them); *near*: no given model stands between them in truth,
+only models left out; *wrong*: a given model stands between them. An arrow is *right* if its head descends from its tail (copies count as one), *near*
+if from a model left out that is next to its tail. An open node is *right* if the truth is among what it leaves open. Needs what begat needs.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class Family:
 
 
 def drift(rng: np.random.Generator, v_LW: np.ndarray, angle: float, shared_LW: np.ndarray | None, even: bool) -> np.ndarray:
-    """v turned by about `angle`; with `shared`, its change has a cosine of up to sqrt(0.3) with it."""
+    """V turned by about `angle`; with `shared`, its change has a cosine of up to sqrt(0.3) with it."""
     step = rng.standard_normal(v_LW.shape)
     step /= np.linalg.norm(step, axis=1, keepdims=True)
     if shared_LW is not None:
@@ -279,7 +281,8 @@ def main() -> None:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         stem = args.out / f"simulate_{datetime.date.today().isoformat()}"
-        head = f"# Family trees of known ancestry\n\n`python benchmarks/tree/simulate.py --trees {args.trees} --out benchmarks/tree/results`, {time.monotonic() - began:.0f} s.\n\n"
+        command = f"`python benchmarks/tree/simulate.py --trees {args.trees} --out benchmarks/tree/results`"
+        head = f"# Family trees of known ancestry\n\n{command}, {time.monotonic() - began:.0f} s.\n\n"
         stem.with_suffix(".md").write_text(head + text + "\n", encoding="utf-8")
         stem.with_suffix(".json").write_text(json.dumps({k: dict(sorted(v.items())) for k, v in rows.items()}, indent=1) + "\n", encoding="utf-8")
 

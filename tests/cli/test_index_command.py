@@ -27,11 +27,10 @@ class Done:
 def begat(*args: str | Path) -> Done:
     """The `begat` command in this process: `begat.cli.main.main` with these words."""
     out, err = io.StringIO(), io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop
-    ):  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", ["begat", *map(str, args)])
-        main()
+        with pytest.raises(SystemExit) as stop:
+            main()
     return Done(int(stop.value.code or 0), out.getvalue(), err.getvalue())
 
 

@@ -22,7 +22,7 @@ from begat.errors import InputError
 from begat.index.store import ENGINES, Probe, Record, Store, export_store, import_folder, make_record, open_store
 from index.store_builders import KINDS, brute_force, flipped, random_bits, record
 
-FLIPS = 60
+FLIPS = 100
 Make = Callable[..., Store]
 
 
@@ -341,8 +341,10 @@ WRITER = """
 import sys, numpy as np
 sys.path[:0] = {path!r}
 from begat.index.store import open_store
+from begat.index.store import lance, sqlite_probes
 from index.store_builders import record
 rng = np.random.default_rng(int(sys.argv[2]))
+sqlite_probes.HASH_FROM, lance.ANN_FROM = 500, 1000
 with open_store(sys.argv[1], "write") as store:
     print("ready", flush=True)
     for step in range(int(sys.argv[3])):
@@ -354,6 +356,8 @@ with open_store(sys.argv[1], "write") as store:
             print("removing", gone, flush=True)
             store.remove([gone])
             print("removed", gone, flush=True)
+        if step % 5 == 4:
+            store.compact()
 """
 PATH = [p for p in sys.path if p.endswith(("src", "tests"))]
 

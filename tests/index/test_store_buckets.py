@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from begat.index.store import Store, buckets, open_store, sqlite
+from begat.index.store import Store, buckets, open_store, sqlite_probes
 from index.store_builders import brute_force, flipped, random_bits, record
 
 OWNER = np.dtype("<u4")
@@ -57,7 +57,7 @@ def test_candidates_are_few_and_their_share_falls_with_size(tmp_path: Path) -> N
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(sqlite, "HASH_FROM", 2000)
+    monkeypatch.setattr(sqlite_probes, "HASH_FROM", 2000)
     return open_store(tmp_path / "index", "create", engine="sqlite")
 
 

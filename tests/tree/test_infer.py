@@ -10,7 +10,6 @@ import pytest
 
 from begat.errors import InputError
 from begat.tree import Node, Relation, infer
-
 from tree.scenes import Scene, edges, label
 
 

@@ -21,6 +21,8 @@ _COMMANDS = {
     "index": "begat.cli.index",
     "inspect": "begat.cli.inspect",
     "replay": "begat.cli.replay",
+    "search": "begat.cli.search",
+    "serve": "begat.cli.serve",
     "sketch": "begat.cli.sketch",
     "tree": "begat.cli.tree",
 }

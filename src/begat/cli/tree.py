@@ -17,7 +17,7 @@ Exit codes:
   2  error: bad input or usage, one line on stderr"""
 
 
-def _file(flag: str, words: str) -> Callable[..., object]:
+def _file(flag: str, words: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
     return click.option(flag, type=click.Path(dir_okay=False, path_type=Path), help=words)
 
 

@@ -23,6 +23,7 @@ from begat.types import Progress
 _BATCH = 256
 #: an index that grew by more than one in so many is compacted
 _GROWN = 20
+_LOOKED_UP = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,7 @@ def add(
         if len(total.added) * _GROWN > before:
             store.compact()
         return AddReport(
-            index, store.engine, store.count(), tuple(store.entry(i) for i in total.added), tuple(store.entry(i) for i in total.present),
-            total.same_name, tuple(failed),
+            index, store.engine, store.count(), _entries(store, total.added), _entries(store, total.present), total.same_name, tuple(failed),
         )  # fmt: skip
 
 
@@ -204,6 +204,15 @@ def find(store: Store, model: str) -> Entry:
         ids = ", ".join(e.id[:12] for e in found[:5]) + (" …" if len(found) > 5 else "")
         raise InputError(f"{len(found)} models are called so", file=store.where, found=model, fix=f"name one by its id: {ids}")
     return found[0]
+
+
+def _entries(store: Store, ids: Sequence[str]) -> tuple[Entry, ...]:
+    """Entries of ids: looked up one by one, or, of many, in one pass."""
+    if len(ids) <= _LOOKED_UP:
+        return tuple(store.entry(i) for i in ids)
+    wanted = set(ids)
+    here = {e.id: e for e in store.manifest() if e.id in wanted}
+    return tuple(here[i] for i in ids)
 
 
 def _record(model: str | Path, base: str | Path | None, name: str, note: str, progress: Progress | None) -> Record:

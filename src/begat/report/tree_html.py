@@ -9,9 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from importlib import resources
-
-from markupsafe import Markup
 
 from begat.errors import printable
 from begat.report.html import environment
@@ -37,14 +34,14 @@ class Row:
 def render_html(tree: Tree) -> str:
     """The page, as text to be written in UTF-8."""
     p = picture(tree)
-    script = resources.files("begat.report").joinpath("templates", "tree.js").read_text("utf-8")
+    script = environment().get_template("tree.js").render()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment().get_template("tree.html.j2")
     return page.render(
         picture=p, legend=legend(p), frame=round(max(260, p.height + 40)), given=sum(n.kind == "given" for n in tree.nodes), sentence=sentence(tree),
         threshold=f"{tree.threshold:.1f}", tested=f"{tree.tested:,}", edges=rows(tree), alone=alone(tree),
         contradictions=[printable(f"{name(tree, c.a)} → {name(tree, c.b)}: {c.why}", 1200) for c in tree.claims if not c.stands],
-        caveats=tree.caveats, script=Markup(script), script_hash=f"sha256-{digest}",
+        caveats=tree.caveats, script_hash=f"sha256-{digest}",
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Where everything lies in the picture of a family tree, and in which order a list tells it.
 
 Enters: a `Tree`.  Leaves: an `Outline` (who hangs below whom, for text and Newick) and a `Picture` (places in px, for SVG and HTML).  Nothing is
-inferred here. Neither left and right nor above and below say who came first: the outline starts in the middle of what is undirected, and
-only arrows carry direction.
+inferred here. Neither left and right nor above and below say who came first: the outline starts at the node with most neighbours, and only
+arrows carry direction.
 
 An open node is not drawn as a node: the edge from its anchor to what joins there becomes one dotted edge that lists the alternatives.
 """
@@ -170,7 +170,7 @@ def _title(tree: Tree, a: int, b: int, kind: str, distance: float | None, why: s
 
 
 def outline(tree: Tree) -> Outline:
-    """Spanning trees of all components, middle first; arrows point down wherever they can."""
+    """Spanning trees of all components, the node with most neighbours first; arrows point down wherever they can."""
     edges = drawn(tree)
     plain: dict[int, list[tuple[Drawn, int]]] = defaultdict(list)
     into: dict[int, list[Drawn]] = defaultdict(list)
@@ -233,11 +233,11 @@ def _groups(nodes: list[int], plain: dict[int, list[tuple[Drawn, int]]]) -> list
 
 
 def _root(group: list[int], plain: dict[int, list[tuple[Drawn, int]]]) -> int:
-    """The node from which fewest arrows point up, then the one in the middle."""
+    """The node from which fewest arrows point up, then the one with most neighbours, then the one in the middle."""
     if len(group) > 1500:
         return max(group, key=lambda n: (len(plain[n]), -n))
 
-    def cost(root: int) -> tuple[int, int, int]:
+    def cost(root: int) -> tuple[int, int, int, int]:
         up, depth, seen, queue = 0, 0, {root}, deque([(root, 0)])
         while queue:
             here, level = queue.popleft()
@@ -247,7 +247,7 @@ def _root(group: list[int], plain: dict[int, list[tuple[Drawn, int]]]) -> int:
                     seen.add(other)
                     up += e.style in ("arrow", "descent") and e.b == here
                     queue.append((other, level + 1))
-        return up, depth, root
+        return up, -len(plain[root]), depth, root
 
     return min(group, key=cost)
 

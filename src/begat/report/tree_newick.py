@@ -3,8 +3,8 @@
 Branch lengths are radians. Models may be inner nodes, so inner nodes have labels. A mixture is written in extended Newick (Cardona, Rosselló &
 Valiente, "Extended Newick", BMC Bioinformatics 9:532, 2008): `#H1` stands where its further parents are, once with what hangs below it.
 
-What Newick cannot say: that the tree has no root (the first node written is only the middle of it), which edges are directed, which models are the same,
-and what is open. Of the last two a comment tells, `[&same]` and `[&open={…}]`, which programs that read Newick pass over.
+What Newick cannot say: that the tree has no root (the last node of a line is only the one with most neighbours), which edges are directed, which
+models are the same, and what is open. Of the last two a comment tells, `[&same]` and `[&open={…}]`, which programs that read Newick pass over.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Item:
 def legend(p: Picture) -> tuple[Item, ...]:
     """What the picture shows, and what its places do not mean."""
     mixed = any("mixture" in c.style for c in p.curves)
-    shown = [k for k in LEGEND if k in p.styles and k != "mixture" or (k == "arrow mixture" and mixed)]
+    shown = [k for k in LEGEND if (k in p.styles and k != "mixture") or (k == "arrow mixture" and mixed)]
     return tuple(Item(k, LEGEND[k][0], LEGEND[k][1], 0, 24 + i * _LINE) for i, k in enumerate(shown))
 
 

@@ -19,8 +19,9 @@ is spread unevenly, angles average as squares and the flat corner (d(p,v)² + d(
 conclusion must hold under both, widened by z standard deviations of measurement.
 
 **Errors of measurement** are independent between pairs, or, with `shared_bits`, those of sign bits along the same directions for all models: an angle d
-is π times the share of bits that differ (Goemans & Williamson, J. ACM 42, 1995, lemma 3.2). Among three models the bits in which two pairs differ at once are half of what the pairs'
-shares exceed the third's by, so covariances follow from the three angles; models that lie close have nearly the same error towards a third.
+is π times the share of bits that differ (Goemans & Williamson, J. ACM 42, 1995, lemma 3.2). Among three models the bits in which two pairs
+differ at once are half of what the two shares together exceed the third's by, so covariances follow from the three angles; models that lie
+close have nearly the same error towards a third.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ OPEN = "not resolved"
 START = "common initial weights"
 _CAVEATS = (
     "A line says that two models are nearest relatives among those given; models that were not given may stand between or beside them.",
-    "Shapes rest on angles between weights and on the assumption that trainings made apart change weights at right angles (docs/tree.md); kinship rests on exact tests.",
+    "Kinship rests on exact tests; shapes on angles between weights, and on the assumption that trainings made apart change weights at "
+    "right angles (docs/tree.md).",
 )
 
 
@@ -120,7 +121,7 @@ class _Builder:
         tree = join(geometry, self.kin[grid], self.twins[grid], mixtures, self.policy)
         self._links(tree, ids, [{slot[0] for slot in x.parents} for x in mixtures.found if x.named and not x.directed and len(x.parents) == 2])
         for mix in mixtures.found:
-            self._mixture(mix, ids, geometry)
+            self._mixture(mix, ids, geometry, {x.child for x in mixtures.found if not x.named})
         self._leftovers(tree, mixtures.found, ids)
 
     def _copies(self, part: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
@@ -177,13 +178,14 @@ class _Builder:
         self.edges.append(Edge(names[node], new, "open", why="one of the places where it may join"))
         return new
 
-    def _mixture(self, mix: Mixture, ids: NDArray[np.int64], g: Geometry) -> None:
-        """The edges into one model that lies between others."""
+    def _mixture(self, mix: Mixture, ids: NDArray[np.int64], g: Geometry, astray: set[int]) -> None:
+        """The edges into one model that lies between others; `astray`: those without named parents, to which none is tied if it can be helped."""
         child = int(ids[mix.child])
         if not mix.named:
             among = tuple(sorted(int(ids[p[0]]) for p in mix.parents))
             new = self._add(TreeNode(OPEN, "open", among, mix.why))
-            self.edges.append(Edge(among[0], new, "open", why="one of the models that it lies between"))
+            nearest = min(mix.parents, key=lambda slot: (slot[0] in astray, float(g.d[slot[0], mix.child])))
+            self.edges.append(Edge(int(ids[nearest[0]]), new, "open", why="one of the models that it lies between"))
             self.edges.append(Edge(new, child, "line", why=mix.why))
             return
         kind = "arrow" if mix.directed else "line"

@@ -212,7 +212,8 @@ class _Search:
         with np.errstate(invalid="ignore"):
             for y in np.flatnonzero(usable & ~outside):
                 obtuse = bool((c.high[y, list(parents)] < -p.shared_change).any())
-                outside[y] = obtuse or any(self._at_parent(int(y), m, z) for z in parents) or any(self._separates(int(y), a, b, p.right_angle) for a, b in pairs)
+                at_parent = any(self._at_parent(int(y), m, z) for z in parents)
+                outside[y] = obtuse or at_parent or any(self._separates(int(y), a, b, p.right_angle) for a, b in pairs)
             while True:
                 more = usable & ~outside & (c.low[:, outside & usable] > p.shared_change).any(axis=1)
                 if not more.any():
@@ -256,7 +257,8 @@ class _Search:
             pairs = self.high[m] < -self.policy.shared_change
             nearest = int(np.nanargmin(np.where(self.kin[m] & (np.arange(self.n) != m), self.g.d[m], np.nan)))
         among = sorted({int(i) for i in np.flatnonzero(pairs.any(axis=1))} | {nearest})
-        return Mixture(m, tuple((i,) for i in among), (0.0,) * len(among), self._between(m), np.inf, False, False, "it lies between models, but too far off their span to name parents")
+        why = "it lies between models, but too far off their span to name parents"
+        return Mixture(m, tuple((i,) for i in among), (0.0,) * len(among), self._between(m), np.inf, False, False, why)
 
     def _best_pair(self, m: int, allowed_N: NDArray[np.bool_]) -> tuple[int, ...] | None:
         """The obtuse pair with the least R and no small coefficient."""
@@ -266,7 +268,7 @@ class _Search:
             w = (c[:, None] - c[None, :] * self.cos) / det
             r = 1 - (w * c[:, None] + w.T * c[None, :])
             possible = (self.high[m] < -self.policy.shared_change) & allowed_N[:, None] & allowed_N[None, :] & (det > _SINGULAR)
-            good = possible & (w >= self.policy.least_weight) & (w.T >= self.policy.least_weight)
+            good = possible & (w >= self.policy.least_weight) & (self.policy.least_weight <= w.T)
             if not good.any():
                 good = possible & (w > 0) & (w.T > 0)
         if not good.any():
@@ -329,7 +331,8 @@ class _Search:
         directed, reason = self._one_way(m, fit.parents)
         if directed and fit.r + noise > self.policy.arrow_residual * scale:
             directed, reason = False, "changes after the mixing, or parents not given, leave it too far off their span for an arrow"
-        return Mixture(m, slots, tuple(float(w) for w in fit.weights), self._between(m), fit.r / scale, True, directed, f"it lies between its parents; {reason}")
+        why = f"it lies between its parents; {reason}"
+        return Mixture(m, slots, tuple(float(w) for w in fit.weights), self._between(m), fit.r / scale, True, directed, why)
 
     def _slot(self, m: int, fit: _Fit, i: int, allowed_N: NDArray[np.bool_], scale: float) -> tuple[int, ...]:
         """Parent i, then the models that could stand in its place."""
