@@ -1,6 +1,6 @@
 """Licence texts as words: how two wordings are compared.
 
-Enters: a text.  Leaves: its words with their lines, and their hashes. Case, punctuation, line breaks, list letters, the scheme of a link and the copyright line,
+Enters: a text.  Leaves: its words with their lines, and their hashes. Case, punctuation, line breaks, list letters, link schemes and the copyright line,
 which every licensor fills in anew, do not make two texts differ; every other word does.
 """
 
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 _WORD = re.compile(r"[^\W_]+(?:[.,][0-9]+)*")
 #: words of form and not of content: list numerals, schemes of links, entities; single letters are list letters or ends like "Meta's"
-_FORM = frozenset("ii iii iv vi vii viii ix http https www quot amp nbsp gt lt ldquo rdquo rsquo lsquo".split())
+_FORM = frozenset(
+    ("ii", "iii", "iv", "vi", "vii", "viii", "ix", "http", "https", "www", "quot", "amp", "nbsp", "gt", "lt", "ldquo", "rdquo", "rsquo", "lsquo")
+)
 _SIGN = re.compile(r"\(c\)|©", re.IGNORECASE)
 _COPYRIGHT = re.compile(r"^\s*(?:copyright|©)\s.{0,200}$", re.IGNORECASE)
 #: longest text compared; the longest licence in the table has 3,000 words
@@ -44,7 +46,7 @@ def words_of(text: str) -> Words:
         if number in own:
             continue
         for word in _WORD.findall(_SIGN.sub(" ", line)):
-            if len(word) > 1 and word.casefold() not in _FORM or word.isdigit():
+            if word.isdigit() or (len(word) > 1 and word.casefold() not in _FORM):
                 words.append(word)
                 lines.append(number)
         if len(words) >= MAX_WORDS:
