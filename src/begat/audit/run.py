@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from begat.audit.code import CodeReference, CodeReport
 from begat.audit.extras import require_extra
 from begat.audit.findings import Facts, conclude
 from begat.audit.folder import Tree, open_tree
+from begat.audit.known import Known, known_relatives
 from begat.audit.licences.deep import look_deeper
 from begat.audit.licences.identify import identify
 from begat.audit.notices import read_header
@@ -29,7 +31,7 @@ from begat.audit.party import Named, describe, parse_reference
 from begat.audit.signature import verify
 from begat.audit.tokenizers.compare import compare_tokenizers
 from begat.audit.types import Audit, LicenceText, Party, TokenizerResult, WeightsResult
-from begat.audit.weights import compare_weights, not_run
+from begat.audit.weights import compare_weights, has_weights, not_run
 from begat.errors import InputError
 from begat.types import Progress
 
@@ -56,7 +58,7 @@ class _Side:
 
 def audit(
     release: str | Path, references: Sequence[str | Path] = (), *, weights: bool = True, nonce: str = "", deep: bool = False, signature_key: Path | None = None,
-    progress: Progress | None = None,
+    index: str | os.PathLike[str] | None = None, progress: Progress | None = None,
 ) -> Audit:  # fmt: skip
     """Audit a release folder against references.
 
@@ -67,6 +69,7 @@ def audit(
         nonce: passed to `compare`.
         deep: ask ScanCode, where it is installed, about licence texts that are not recognised.
         signature_key: public key for a model-signing signature, where the release carries one.
+        index: an index of known models; relatives of the release's weights in it become references.
         progress: told about long work.
 
     Raises:
@@ -81,14 +84,17 @@ def audit(
         raise InputError("a release is a folder", file=folder, fix="unpack it, or name the folder that holds it")
     tree = open_tree(folder)
     sides = _sides([parse_reference(str(r)) for r in references], folder)
+    known = _known(tree, folder, index if weights else None, sides, progress)
+    sides += _sides(known.at_hand, folder)
     texts, deeper = look_deeper(tree, licence_texts(tree)) if deep else (licence_texts(tree), "")
     declared = read_declared(tree, named.id if named.given else "")
     own = _Side(describe(named, tree, texts, declared), tree)
-    measured = _weights(own, sides, weights, nonce, progress)
+    measured = (*_weights(own, sides, weights, nonce, progress), *known.weights)
     code, code_not_run = _code(folder, own, sides, progress)
     tokenizers = tuple(_tokenizers(own, sides))
     facts = Facts(
-        release=own.party, tree=tree, references=tuple(s.party for s in sides), trees={(s.party.id, s.party.version): s.tree for s in sides}, weights=measured,
+        release=own.party, tree=tree, references=(*(s.party for s in sides), *known.parties),
+        trees={(s.party.id, s.party.version): s.tree for s in sides}, weights=measured,
         code=code, code_not_run=code_not_run, tokenizers=tokenizers,
         notices=() if code is None else notices(code, tree, {(s.party.id, s.party.version): s.tree for s in sides}),
         texts=texts, headers=tuple(_headers(tree)), declared=declared,
@@ -98,13 +104,22 @@ def audit(
         sentence=conclusion.sentence, release=own.party, references=facts.references, answers=conclusion.answers, weights=measured, code=code,
         code_not_run=code_not_run, tokenizers=tokenizers, notices=facts.notices, licence_texts=texts, headers=facts.headers,
         declared=declared, ancestors=conclusion.ancestors, signature=verify(tree, signature_key), findings=conclusion.findings,
-        coverage=conclusion.coverage, references_digest=_digest(sides), caveats=(*conclusion.caveats, *([deeper] if deeper else [])), not_asked=NOT_ASKED,
+        coverage=conclusion.coverage, references_digest=_digest(sides),
+        caveats=(*known.said, *conclusion.caveats, *([deeper] if deeper else [])), not_asked=NOT_ASKED,
         seconds=time.perf_counter() - start,
         replay={
             "tool": "begat", "version": begat.__version__, "release": str(release), "references": [str(r) for r in references],
-            "weights": weights, "nonce": nonce, "deep": deep,
+            "weights": weights, "nonce": nonce, "deep": deep, "index": None if index is None else os.fspath(index),
         },
     )  # fmt: skip
+
+
+def _known(tree: Tree, folder: Path, index: str | os.PathLike[str] | None, sides: Sequence[_Side], progress: Progress | None) -> Known:
+    if index is None:
+        return Known((), (), (), ())
+    if not has_weights(tree):
+        return Known((), (), (), ("The index was not searched: the release holds no weights.",))
+    return known_relatives(folder, index, [s.party.id for s in sides], progress)
 
 
 def _sides(named: Sequence[Named], release: Path) -> list[_Side]:

@@ -38,6 +38,7 @@ class _Many(click.Command):
 @click.argument("release", type=click.Path(path_type=Path))
 @click.option("--references", multiple=True, metavar="REF…",
               help="Folders or archives (.whl, .zip, .tar.gz) to compare with, several after one another: PATH, ID=PATH or ID@VERSION=PATH.")  # fmt: skip
+@click.option("--index", metavar="INDEX", help="An index of known models (begat index): relatives of the release's weights become references.")
 @click.option(
     "--weights/--no-weights",
     default=True,
@@ -55,8 +56,8 @@ class _Many(click.Command):
 @click.option("--cyclonedx", type=_FILE, help="Also write a CycloneDX 1.6 ML-BOM whose pedigree names established ancestors.")
 @click.option("--intoto", type=_FILE, help="Also write an in-toto statement over the evidence (the JSON report).")
 def audit(
-    release: Path, references: tuple[str, ...], weights: bool, nonce: str, deep: bool, signature_key: Path | None, fail_on: str, as_json: bool,
-    html: Path | None, sarif: Path | None, cyclonedx: Path | None, intoto: Path | None,
+    release: Path, references: tuple[str, ...], index: str | None, weights: bool, nonce: str, deep: bool, signature_key: Path | None, fail_on: str,
+    as_json: bool, html: Path | None, sarif: Path | None, cyclonedx: Path | None, intoto: Path | None,
 ) -> int:  # fmt: skip
     """Was anything reused in a release, is it attributed, and do the licences allow it?
 
@@ -67,7 +68,7 @@ def audit(
     from begat.report.audit_json import dumps
 
     result = run(
-        release, references, weights=weights, nonce=nonce, deep=deep, signature_key=signature_key, progress=StderrProgress()
+        release, references, weights=weights, nonce=nonce, deep=deep, signature_key=signature_key, index=index, progress=StderrProgress()
     )
     if html is not None:
         from begat.report.audit_html import render_audit_html

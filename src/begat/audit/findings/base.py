@@ -47,10 +47,10 @@ class Facts:
         found = [p for p in self.references if p.id == name]
         return next((p for p in found if p.version == version), found[0])
 
-    def tree_of(self, name: str, version: str = "") -> Tree:
-        """The files of the reference of that name (and version)."""
+    def tree_of(self, name: str, version: str = "") -> Tree | None:
+        """The files of the reference of that name (and version); None where only its fingerprint is known."""
         party = self.party(name, version)
-        return self.trees[party.id, party.version]
+        return self.trees.get((party.id, party.version))
 
     def reference(self, name: str, version: str = "") -> Reference:
         """As a finding names it."""

@@ -187,8 +187,10 @@ def _duty(
     )  # fmt: skip
 
 
-def _upstream_notice(tree: Tree) -> tuple[str, ...]:
-    """Lines of a reference's NOTICE file at its root (or beside a package's metadata); () when it has none."""
+def _upstream_notice(tree: Tree | None) -> tuple[str, ...] | None:
+    """Lines of a reference's NOTICE file at its root (or beside a package's metadata); () when it has none, None where its files are not at hand."""
+    if tree is None:
+        return None
     for file in sorted(tree.sizes, key=lambda n: (n.count("/"), n)):
         if file.rsplit("/", 1)[-1].casefold() in ("notice", "notice.txt", "notice.md") and (
             file.count("/") == 0 or ".dist-info/" in file

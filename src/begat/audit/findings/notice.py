@@ -18,7 +18,7 @@ _SEVERITY = {"removed": "high", "replaced": "high", "partial": "medium"}
 def licence_of(facts: Facts, n: NoticeResult) -> str:
     """Licence of the matched upstream file: what its own header names (licences are per file), else that of the reference."""
     party, tree = facts.party(n.reference, n.version), facts.tree_of(n.reference, n.version)
-    text = tree.text(n.upstream_file) if n.upstream_file in tree.sizes else None
+    text = tree.text(n.upstream_file) if tree is not None and n.upstream_file in tree.sizes else None
     named = [x for x in (read_header(text).licences if text is not None else ()) if x in TABLE.licences]
     return named[0] if len(named) == 1 else party.code_licence
 

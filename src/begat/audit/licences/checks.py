@@ -19,14 +19,14 @@ from begat.audit.types import Declared, LicenceText, Span
 class Held:
     """What the checks look into.
 
-    `upstream_notice`: lines of the reference's NOTICE, () when it has none.
+    `upstream_notice`: lines of the reference's NOTICE, () when it has none, None where its files are not at hand.
     """
 
     release: Tree
     declared: Declared
     texts: tuple[LicenceText, ...]
     licence: str
-    upstream_notice: tuple[str, ...]
+    upstream_notice: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ def _name_prefix(duty: Obligation, held: Held) -> Outcome:
 
 
 def _upstream_notice(duty: Obligation, held: Held) -> Outcome | None:
+    if held.upstream_notice is None:
+        return Outcome(None, "the reference's files are not at hand")
     if not held.upstream_notice:
         return None  # there is nothing to carry along
     names = [n for n in _documents(held.release) if (held.release.text(n) or "").strip()]
