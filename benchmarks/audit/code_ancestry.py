@@ -1,6 +1,6 @@
 """How well code ancestry tells reused from independent code, unit by unit, and whom it names.
 
-    python benchmarks/audit/code.py [--calibrate] [--out benchmarks/audit/results] [--cache benchmarks/.cache]
+    python benchmarks/audit/code_ancestry.py [--calibrate] [--out benchmarks/audit/results] [--cache benchmarks/.cache]
 
 Enters: pinned wheels (`code_packages.toml`), labels read off their comments (`code_labels.py`), laundering recipes (`code_launder.py`).  Leaves: a table on
 stdout and, with --out, `code_<date>.{json,md}`. With --calibrate the thresholds are chosen on the train families first and written into begat's
@@ -651,7 +651,7 @@ def main() -> None:
     figures, _ = run(world, limits)
     files = {v: len(f) for v, f in world.modeling.items()}
     head = {
-        "command": "python benchmarks/audit/code.py --out benchmarks/audit/results",
+        "command": "python benchmarks/audit/code_ancestry.py --out benchmarks/audit/results",
         "date": f"{datetime.date.today():%d %B %Y}",
         "machine": f"{platform.system()} {platform.machine()}, two shared cores; Python {platform.python_version()}, numpy {np.__version__}",
         "packages": ", ".join(
