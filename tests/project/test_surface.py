@@ -28,7 +28,7 @@ def test_commands_and_options() -> None:
     }  # type: ignore[arg-type, union-attr]
     assert found == {
         "audit": ["--cyclonedx", "--deep", "--fail-on", "--html", "--index", "--intoto", "--json", "--nonce", "--references", "--sarif", "--signature-key",
-                  "--weights"],  # fmt: skip
+                  "--weights"],
         "compare": ["--align", "--base", "--html", "--json", "--map", "--nonce", "--published"],
         "decompose": ["--base", "--full", "--html", "--json", "--nonce", "--parents"],
         "demo": ["--html", "--json", "--open"],
