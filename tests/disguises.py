@@ -73,6 +73,28 @@ def reordered_heads(tensors: Tensors, config: dict[str, Any], rng: np.random.Gen
     return {n: np.ascontiguousarray(w) for n, w in out.items()}
 
 
+def rescaled_units(tensors: Tensors, rng: np.random.Generator) -> Tensors:
+    """T6: the up row of every unit scaled and flipped at random, its down column the other way."""
+    out = dict(tensors)
+    for p in _layers(tensors):
+        up, down = (f"{p}.mlp.{n}_proj.weight" for n in ("up", "down"))
+        scale = (rng.choice([-1, 1], len(out[up])) * np.exp(rng.standard_normal(len(out[up])))).astype(np.float32)
+        out[up], out[down] = out[up] * scale[:, None], out[down] / scale
+    return out
+
+
+def new_embeddings(tensors: Tensors, rng: np.random.Generator) -> Tensors:
+    """Embeddings and head drawn anew."""
+    names = ("model.embed_tokens.weight", "lm_head.weight")
+    return tensors | {n: rng.standard_normal(tensors[n].shape).astype(np.float32) for n in names}
+
+
+def all_disguised(tensors: Tensors, config: dict[str, Any], rng: np.random.Generator) -> Tensors:
+    """T2 to T6, and embeddings of its own: no order is left, nor anything that two vocabularies share."""
+    w = reordered_heads(rescaled_units(reordered_units(tensors, rng), rng), config, rng)
+    return new_embeddings(turned(w, rotation(rng, config["hidden_size"])), rng)
+
+
 def strangers_twin(tensors: Tensors, config: dict[str, Any], rng: np.random.Generator) -> Tensors:
     """A model that shares every feature and no order: the worst case of the null. Its residual stream is in another order too."""
     out = reordered_heads(reordered_units(tensors, rng), config, rng)

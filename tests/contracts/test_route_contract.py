@@ -14,7 +14,7 @@ import begat
 from begat.canon.resolve import resolve
 from begat.pipeline.routes import ROUTES, Context
 from builders import Tensors, llama, noisy, reordered_units, write
-from disguises import narrowed, permutation, reordered_heads, rotation, some_layers, strangers_twin, turned
+from disguises import narrowed, new_embeddings, permutation, reordered_heads, rotation, some_layers, strangers_twin, turned
 
 SHAPE: dict[str, Any] = {"hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
                          "head_dim": 12, "vocab_size": 120}  # fmt: skip
@@ -33,13 +33,9 @@ CHILDREN: dict[str, Change] = {
     "same-basis": lambda w, c, rng: some_layers(noisy(w, rng, 0.3), [0, 2]),
     "embedding": lambda w, c, rng: turned(noisy(w, rng, 0.3), rotation(rng, 48)),
     "subset": lambda w, c, rng: narrowed(noisy(w, rng, 0.3), rng, 40),
-    "layer-units": lambda w, c, rng: _new_embeddings(turned(noisy(w, rng, 0.3), rotation(rng, 48)), rng),
-    "residual-columns": lambda w, c, rng: _new_embeddings(reordered_units(noisy(w, rng, 0.3), rng), rng),
+    "layer-units": lambda w, c, rng: new_embeddings(turned(noisy(w, rng, 0.3), rotation(rng, 48)), rng),
+    "residual-columns": lambda w, c, rng: new_embeddings(reordered_units(noisy(w, rng, 0.3), rng), rng),
 }
-
-
-def _new_embeddings(w: Tensors, rng: np.random.Generator) -> Tensors:
-    return w | {n: rng.standard_normal(w[n].shape).astype(np.float32) for n in ("model.embed_tokens.weight", "lm_head.weight")}
 
 
 def _run(name: str, folder: Path, a: Tensors, b: Tensors, config: dict[str, Any], seed: int) -> float | None:

@@ -5,8 +5,8 @@ numbers: `begat.signals.quadratic`; the test: `views.py`; its bank of independen
 
 Two folds: a frame is fitted on some even layers and tested on the odd ones, and the other way about. So a layer's result comes from a frame in which it
 had no part, nor had a copy of it. Inside a fold: units of the fitted layers are matched by their signatures, the frame is the
-Procrustes map of the pairs, and pairs and map improve each other. Several starts are made (all fitted layers, and each alone), judged by
-the pairs they reach on the fitted layers; the layers to be tested are looked at once.
+Procrustes map of the pairs, and pairs and map improve each other. It starts from all fitted layers; where their own units then do not agree, from each
+alone, and the start that reaches most is gone on with. Starts are judged on the fitted layers; those to be tested are looked at once.
 
 The frame is no evidence, and three views in it are calibrated, not exact: units in any order are *meant* to be found.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from begat.canon.model import Canonical
 from begat.pipeline.frames import Frame
-from begat.pipeline.mlps import Block, blocks_of, views_of
+from begat.pipeline.mlps import SIGNED, Block, blocks_of, chosen_layers, views_of
 from begat.pipeline.routes.base import Context
 from begat.pipeline.sampling import generator
 from begat.pipeline.search import depth_of
@@ -28,11 +28,12 @@ from begat.signals.procrustes import rotation
 from begat.signals.quadratic import Pairs, assigned, gram, mutual, pulls, signatures, span, unit
 from begat.signals.views import agreement
 from begat.types import F32
+from begat.verdict.policy import POLICY
 
 # Shape suffixes: F units of A, M sampled units of B, D residual width, R dims of the span
 
-#: layers that a fold is fitted on, units of B in each, rounds that judge a start and rounds that follow
-_LAYERS, _UNITS, _JUDGED, _ROUNDS = 3, 512, 2, 4
+#: layers that a fold is fitted on, units of B in each, and rounds from a start
+_LAYERS, _UNITS, _ROUNDS = 3, 512, 5
 #: dims of the span that signatures are taken in: a share of the residual stream, and at least
 _SPAN_SHARE, _SPAN = 0.25, 64
 #: share of a first match that a map is fitted on
@@ -76,13 +77,14 @@ def _folds(context: Context) -> list[Fold] | str:
     mine, theirs = (_dense(m) for m in (a, b))
     layers = sorted(mine.keys() & theirs.keys())
     if len(layers) < 2:
-        return "fewer than two layers with gated MLPs in both"
+        return "fewer than two layers with gated MLPs that are no routed experts in both"
     if _work(context, mine[layers[0]].units) > MOST_WORK:
         return "invariants of units of models this large are not computed: it would take minutes"
-    out = []
+    looked_at, out = chosen_layers(theirs), []
     for parity in (0, 1):
         fitted = _spread(layers[parity::2])
-        tested = _without_copies(context, layers[1 - parity :: 2], fitted, (mine, theirs))
+        others = [i for i in layers[1 - parity :: 2] if i in looked_at]
+        tested = _without_copies(context, others, fitted, (mine, theirs)) if others else frozenset()
         if tested:
             q_DD = _fit(context, fitted, mine, theirs)
             words = f"invariant quadratic forms of the units of layers {', '.join(map(str, fitted))}, which are not counted"
@@ -104,7 +106,7 @@ def _spread(layers: Sequence[int]) -> list[int]:
 def _work(context: Context, units: int) -> float:
     """Floating-point operations of both folds: Grams of both models, eigenvectors, and similarities in every round."""
     width = context.b.geometry["text"].width or 0
-    sample, rounds = min(units, _UNITS), _JUDGED * (1 + _LAYERS) + _ROUNDS
+    sample, rounds = min(units, _UNITS), 2 * _ROUNDS + _LAYERS
     similar = 6.0 * sample * width * (units + width) * _LAYERS + 20.0 * width**3
     return 2 * (2 * 3 * _LAYERS * 2.0 * units * width**2 + 40.0 * width**3 + rounds * similar)
 
@@ -115,13 +117,16 @@ def _without_copies(
     """The layers that in neither model are a copy of a fitted one, seen in each model alone and whatever the order of units."""
     out = set(layers)
     for model, mlps in zip((context.a, context.b), blocks, strict=True):
-        samples = {}
+        parts, owners = [], []
         for layer in layers:
-            units = generator(context.seed, "copies", layer).permutation(mlps[layer].units)[:_COPY_UNITS]
-            samples[layer] = views_of(model, mlps[layer], np.sort(units).astype(np.int64), None, context.features)
+            units = np.sort(generator(context.seed, "copies", layer).permutation(mlps[layer].units)[:_COPY_UNITS]).astype(np.int64)
+            parts.append(views_of(model, mlps[layer], units, None, context.features))
+            owners += [layer] * len(units)
+        together = [np.concatenate(x) for x in zip(*parts, strict=True)]
         for layer in fitted:
             whole = views_of(model, mlps[layer], None, None, context.features)
-            out -= {i for i, x in samples.items() if agreement(x, whole, (True, False, False)).agreeing >= _COPY_SHARE * len(x[0])}
+            found = np.array(owners)[agreement(together, whole, SIGNED).partner_M >= 0]
+            out -= {i for i in layers if np.count_nonzero(found == i) >= _COPY_SHARE * owners.count(i)}
     return frozenset(out)
 
 
@@ -129,15 +134,21 @@ def _fit(context: Context, fitted: Sequence[int], mine: dict[int, Block], theirs
     """The frame of the start that reaches most pairs on the fitted layers: [D, D]."""
     a = _side(context, context.a, [mine[i] for i in fitted], None)
     b = _side(context, context.b, [theirs[i] for i in fitted], _UNITS)
-    alone = [[i] for i in fitted] if len(fitted) > 1 else []
     matched = {i: assigned(a.signatures[i] @ b.signatures[i].T, _TRUSTED) for i in fitted}
-    reached = [_refitted(a, b, {i: matched[i] for i in start}, None, _JUDGED) for start in (list(fitted), *alone)]
-    q_DD, pairs = max(reached, key=lambda found: _score(found[1]))
-    return _refitted(a, b, pairs, q_DD, _ROUNDS)[0]
+    first, _ = _refitted(a, b, matched, None, _ROUNDS)
+    found = _agreeing(a, b, first)
+    if found >= POLICY.views_share or len(fitted) == 1:
+        return first
+    begun = [_refitted(a, b, {i: matched[i]}, None, 1) for i in fitted]
+    start, pairs = max(begun, key=lambda reached: _agreeing(a, b, reached[0]))
+    second, _ = _refitted(a, b, pairs, start, _ROUNDS - 1)
+    return second if _agreeing(a, b, second) > found else first
 
 
-def _score(pairs: dict[int, Pairs]) -> float:
-    return float(sum(weight_P.sum() for _, _, weight_P in pairs.values()))
+def _agreeing(a: _Side, b: _Side, q_DD: F32) -> float:
+    """Share of units of the fitted layers that agree in all views."""
+    found = [agreement([x @ q_DD.T for x in b.views[i]], a.views[i], SIGNED) for i in a.views]
+    return sum(x.agreeing for x in found) / sum(x.m for x in found)
 
 
 def _side(context: Context, model: Canonical, blocks: Sequence[Block], most: int | None) -> _Side:

@@ -17,7 +17,7 @@ import numpy as np
 from begat.alignment import LayerMatch, ThreeViews
 from begat.pipeline.frames import Frame, same_basis
 from begat.pipeline.invariants import folds
-from begat.pipeline.mlps import Block, blocks_of, views_of
+from begat.pipeline.mlps import SIGNED, Block, blocks_of, chosen_layers, views_of
 from begat.pipeline.routes.base import Context
 from begat.pipeline.sampling import generator
 from begat.pipeline.search import depth_of
@@ -26,10 +26,9 @@ from begat.stats.views import INVARIANTS, TOKENS, Bank, load_bank
 from begat.types import F32
 from begat.verdict.policy import POLICY
 
-#: layers of B that are looked at, and units of each
-LAYERS, UNITS = 8, 256
+#: units of each layer of B that are looked at
+UNITS = 256
 _INVARIANT = "invariant quadratic forms of the units of other layers"
-_SIGNED = (True, False, False)  # up and down rows may be flipped together, gate rows may not (SwiGLU)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +164,7 @@ def _why_not(context: Context) -> str:
 def _match(context: Context, frame: Frame, tested: frozenset[int] | None, everywhere: bool) -> list[_Found]:
     """Agreement of B's layers (those `tested`, if named) with A's in one frame."""
     ours, theirs = blocks_of(context.a), blocks_of(context.b)
-    layers = sorted({x.layer for x in theirs})
-    chosen = {layers[i] for i in np.linspace(0, len(layers) - 1, min(LAYERS, len(layers))).round().astype(int)}
+    chosen = chosen_layers(x.layer for x in theirs)
     samples = {x: _sample(context, x) for x in theirs if x.layer in chosen and (tested is None or x.layer in tested)}
     agreed: dict[Block, dict[Block, int]] = {x: {} for x in samples}
     for partner in ours:
@@ -174,7 +172,7 @@ def _match(context: Context, frame: Frame, tested: frozenset[int] | None, everyw
         if near:
             a_views = views_of(context.a, partner, None, frame.q_DE, context.features)
             for x in near:
-                agreed[x][partner] = agreement(samples[x], a_views, _SIGNED).agreeing
+                agreed[x][partner] = agreement(samples[x], a_views, SIGNED).agreeing
     return [
         _best(context, x, agreed[x], len(samples[x][0]), everywhere)
         for x in sorted(samples, key=lambda x: (x.layer, x.expert))

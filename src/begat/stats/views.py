@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-
 #: ways to lay two models over each other before their units' views are compared: names of the banks
 TOKENS, INVARIANTS = "views", "invariants"
 

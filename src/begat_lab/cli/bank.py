@@ -36,9 +36,8 @@ def bank(
     The bank of twins: one row for every two plain members that go back to one draw of initial weights, with how much of their training they share.
     """
     data = Path(str(resources.files("begat.stats").joinpath("data")))
-    if views or invariants or fingerprints:
-        if len(families) != 1 or views + invariants + fingerprints > 1:
-            raise click.UsageError("--views, --invariants and --fingerprints each take one family")
+    if (views or invariants or fingerprints) and (len(families) != 1 or views + invariants + fingerprints > 1):
+        raise click.UsageError("--views, --invariants and --fingerprints each take one family")
     if fingerprints:
         family = read_pedigree(pedigree) if pedigree else open_family(families[0])
         null = measure_null(families[0], _tell, family=family, jobs=jobs)
