@@ -12,12 +12,14 @@ import begat
 from begat.canon.resolve import resolve
 from begat.pipeline.align import PLAIN, mixed_log10_e, mixed_log10_p
 from begat.pipeline.invariants import folds
-from begat.pipeline.routes import Context
+from begat.pipeline.routes import ROUTES, Context
 from begat.pipeline.views import largest_share
 from begat.stats.views import INVARIANTS, TOKENS, load_bank
 from begat.verdict.policy import POLICY
 from builders import Tensors, llama, noisy, reordered_units, upcycled, write
-from disguises import all_disguised, reordered_heads, rotation, some_layers, turned
+from disguises import MIXTURE as FOUR
+from disguises import all_disguised, reordered_experts, reordered_heads, rotation, some_layers, turned
+from disguises import mixture as mixture_of_four
 
 SHAPE: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 4, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2,
                          "head_dim": 16, "vocab_size": 160}  # fmt: skip
@@ -31,7 +33,7 @@ def mixture(dense: Tensors, rng: np.random.Generator, experts: int = 4) -> Tenso
     return upcycled(dense, llama(rng, **SHAPE)[0], rng, experts)
 
 
-MIXTURE = CONFIG | {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "num_local_experts": 4}
+MIXTURE = CONFIG | FOUR
 
 
 def test_experts_are_found_in_the_dense_mlp_they_came_from(tmp_path: Path) -> None:
@@ -54,6 +56,39 @@ def test_four_experts_of_one_mlp_are_one_lottery(tmp_path: Path) -> None:
     many = begat.compare(a, write(tmp_path / "c", mixture(PARENT, RNG, 8), MIXTURE | {"num_local_experts": 8}))
     assert few.log10_e is not None and many.log10_e is not None
     assert many.log10_e < few.log10_e + 2
+
+
+def test_experts_are_found_in_another_order(tmp_path: Path) -> None:
+    """Experts (and router rows) reordered and everything else drawn anew: found by experts, each with the one it came from."""
+    parent, rest, stranger = (mixture_of_four(RNG, SHAPE) for _ in range(3))
+    order = np.array([2, 0, 3, 1])
+    child = {n: w for n, w in rest.items() if "block_sparse_moe" not in n}
+    for name, w in noisy(parent, RNG, 0.3).items():
+        head, _, tail = name.partition(".experts.")
+        if tail:
+            old, _, part = tail.partition(".")
+            child[f"{head}.experts.{int(np.flatnonzero(order == int(old))[0])}.{part}"] = w
+        elif "block_sparse_moe" in name:
+            child[name] = rest[name]
+    a = write(tmp_path / "a", parent, MIXTURE)
+    for v, forwards in ((begat.compare(a, write(tmp_path / "b", child, MIXTURE)), True), (begat.compare(tmp_path / "b", a), False)):
+        assert v.verdict in ("derived-or-shared-initialisation", "partly-derived")
+        assert v.alignment is not None and v.log10_e is not None and v.log10_e > 100
+        found = next(r for r in v.alignment.routes if r.route == "expert-orders")
+        assert {(t.layer_a, t.layer_b) for t in found.tests} == {(i, i) for i in range(4)}
+        assert all(order[t.expert_b if forwards else t.expert_a] == (t.expert_a if forwards else t.expert_b) for t in found.tests)
+        assert [(m.layer_b, m.layer_a) for m in v.alignment.layers] == [(i, i) for i in range(4)]
+    apart = begat.compare(a, write(tmp_path / "c", stranger, MIXTURE))
+    assert apart.verdict == "no-evidence" and apart.log10_e is not None and apart.log10_e < 2
+
+
+def test_reordered_experts_of_one_mlp_are_one_lottery(tmp_path: Path) -> None:
+    """Experts of one layer grown from one MLP count once, in whatever order they are held against their like."""
+    grown = mixture(PARENT, RNG)
+    child = reordered_experts(noisy(grown, RNG, 0.1), RNG)
+    found = ROUTES["expert-orders"].run(Context(*(resolve(begat.open_checkpoint(write(tmp_path / n, w, MIXTURE))) for n, w in (("a", grown), ("b", child))), 0))
+    assert len(found.tests) == 16 and sum(t.counted for t in found.tests) == 4  # one a layer
+    assert found.log10_e is not None and found.log10_e < 4 * 90
 
 
 def test_an_up_scaled_child_shows_its_layers(tmp_path: Path) -> None:
