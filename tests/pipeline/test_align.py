@@ -88,7 +88,7 @@ def test_reordered_experts_of_one_mlp_are_one_lottery(tmp_path: Path) -> None:
     child = reordered_experts(noisy(grown, RNG, 0.1), RNG)
     found = ROUTES["expert-orders"].run(Context(*(resolve(begat.open_checkpoint(write(tmp_path / n, w, MIXTURE))) for n, w in (("a", grown), ("b", child))), 0))
     assert len(found.tests) == 16 and sum(t.counted for t in found.tests) == 4  # one a layer
-    assert found.log10_e is not None and found.log10_e < 4 * 90
+    assert found.log10_e is not None and found.log10_e < 4 * 150  # 96 units in order are worth 10^149
 
 
 def test_an_up_scaled_child_shows_its_layers(tmp_path: Path) -> None:
