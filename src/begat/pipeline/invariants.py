@@ -5,7 +5,7 @@ numbers: `begat.signals.quadratic`; the test: `views.py`; its bank of independen
 
 Two folds: a frame is fitted on some even layers and tested on the odd ones, and the other way about. So a layer's result comes from a frame in which it
 had no part, nor had a copy of it. Inside a fold: units of the fitted layers are matched by their signatures, the frame is the
-Procrustes map of the pairs, and pairs and map improve each other. It starts from all fitted layers; where their own units then do not agree, from each
+Procrustes map of the pairs, and pairs and map improve each other until the pairs stay. It starts from all fitted layers; where their own units then do not agree, from each
 alone, and the start that reaches most is gone on with. Starts are judged on the fitted layers; those to be tested are looked at once.
 
 The frame is no evidence, and three views in it are calibrated, not exact: units in any order are *meant* to be found.
@@ -35,7 +35,7 @@ from begat.verdict.policy import POLICY
 #: layers that a fold is fitted on, units of B in each, and rounds from a start
 _LAYERS, _UNITS, _ROUNDS = 3, 512, 5
 #: dims of the span that signatures are taken in: a share of the residual stream, and at least
-_SPAN_SHARE, _SPAN = 0.25, 64
+_SPAN_SHARE, _SPAN = 0.5, 64
 #: share of a first match that a map is fitted on
 _TRUSTED = 0.5
 #: units of a layer that are looked for in a fitted one, and the share found from which it is its copy
@@ -106,7 +106,7 @@ def _spread(layers: Sequence[int]) -> list[int]:
 def _work(context: Context, units: int) -> float:
     """Floating-point operations of both folds: Grams of both models, eigenvectors, and similarities in every round."""
     width = context.b.geometry["text"].width or 0
-    sample, rounds = min(units, _UNITS), 2 * _ROUNDS + _LAYERS
+    sample, rounds = min(units, _UNITS), 2 * _ROUNDS - 1 + _LAYERS
     similar = 6.0 * sample * width * (units + width) * _LAYERS + 20.0 * width**3
     return 2 * (2 * 3 * _LAYERS * 2.0 * units * width**2 + 40.0 * width**3 + rounds * similar)
 
@@ -167,16 +167,22 @@ def _side(context: Context, model: Canonical, blocks: Sequence[Block], most: int
 
 
 def _refitted(a: _Side, b: _Side, pairs: dict[int, Pairs], q_DD: F32 | None, rounds: int) -> tuple[F32, dict[int, Pairs]]:
-    """Map from pairs, pairs from the map, so many times."""
+    """Map from pairs, pairs from the map, at most so many times and until the pairs stay."""
     for _ in range(rounds):
         cross = sum(
             pulls(a.views[i], b.views[i], found, None if q_DD is None else _signs(a.views[i], b.views[i], found, q_DD))
             for i, found in pairs.items()
         )
         turned, q_DD = q_DD is not None, rotation(np.asarray(cross))
-        pairs = {i: mutual(_similar(a.views[i], b.views[i], q_DD, turned)) for i in a.views}
+        before, pairs = pairs, {i: mutual(_similar(a.views[i], b.views[i], q_DD, turned)) for i in a.views}
+        if turned and _same(before, pairs):
+            break
     assert q_DD is not None
     return q_DD, pairs
+
+
+def _same(before: dict[int, Pairs], after: dict[int, Pairs]) -> bool:
+    return before.keys() == after.keys() and all(np.array_equal(before[i][0], after[i][0]) and np.array_equal(before[i][1], after[i][1]) for i in after)
 
 
 def _similar(a_views: Sequence[F32], b_views: Sequence[F32], q_DD: F32, all_views: bool) -> F32:

@@ -165,12 +165,15 @@ def _match(context: Context, frame: Frame, tested: frozenset[int] | None, everyw
     """Agreement of B's layers (those `tested`, if named) with A's in one frame."""
     ours, theirs = blocks_of(context.a), blocks_of(context.b)
     chosen = chosen_layers(x.layer for x in theirs)
-    samples = {x: _sample(context, x) for x in theirs if x.layer in chosen and (tested is None or x.layer in tested)}
+    q_a, q_b = frame.q_DE, None
+    if q_a is not None and q_a.shape[0] == q_a.shape[1]:
+        q_a, q_b = None, q_a.T  # few units are cheaper to turn than all
+    samples = {x: _sample(context, x, q_b) for x in theirs if x.layer in chosen and (tested is None or x.layer in tested)}
     agreed: dict[Block, dict[Block, int]] = {x: {} for x in samples}
     for partner in ours:
         near = [x for x in samples if everywhere or _looked_at(context, partner, x)]
         if near:
-            a_views = views_of(context.a, partner, None, frame.q_DE, context.features)
+            a_views = views_of(context.a, partner, None, q_a, context.features)
             for x in near:
                 agreed[x][partner] = agreement(samples[x], a_views, SIGNED).agreeing
     return [
@@ -195,7 +198,7 @@ def _looked_at(context: Context, y: Block, x: Block) -> bool:
     return depth != depth_of(context.b) or y.layer in (x.layer, (x.layer + max(1, depth // 2)) % depth)
 
 
-def _sample(context: Context, block: Block) -> list[F32]:
+def _sample(context: Context, block: Block, q_ED: F32 | None) -> list[F32]:
     rng = generator(context.seed, "views", block.layer, block.expert)
     units = np.sort(rng.permutation(block.units)[:UNITS]).astype(np.int64)
-    return views_of(context.b, block, units, None, context.features)
+    return views_of(context.b, block, units, q_ED, context.features)

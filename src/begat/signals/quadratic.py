@@ -6,8 +6,7 @@ stream then lies: `begat.signals.procrustes`; who conducts: `begat.pipeline.inva
 Turn the residual stream by any orthogonal Q: a unit's view x becomes xQ and the Gram G of a layer's views Q^T G Q, so the quadratic form x G y^T stays.
 Rows are scaled to length 1, so that a unit may be rescaled (T6); forms that flip with a unit's sign enter as absolute values. Each is
 ranked over the units of its layer. No position is read: any order of units, heads, value dims and of the residual stream is as good (T1 to T6
-of statistics.md §3). Forms are taken inside the span of the leading eigenvectors of all Grams together, which turns with Q as well: a quarter of
-the dims costs a tenth and finds as much (docs/statistics.md).
+of statistics.md §3). Forms are taken inside the span of the leading eigenvectors of all Grams together, which turns with Q as well and costs less.
 
 A match is no evidence: strangers' units are matched too. Evidence, calibrated, is what layers agree on that had no part in it.
 """
