@@ -162,7 +162,7 @@ def _side(context: Context, model: Canonical, blocks: Sequence[Block], most: int
             whole = [np.ascontiguousarray(x[units]) for x in whole]
         views[block.layer] = whole
     e_DR = span(grams, max(_SPAN, int(_SPAN_SHARE * len(grams[0]))))
-    inside: list[F32] = [e_DR.T @ g @ e_DR for g in grams]
+    inside = [np.asarray(e_DR.T @ g @ e_DR, dtype=np.float32) for g in grams]
     return _Side(views, {i: signatures([x @ e_DR for x in found], inside) for i, found in views.items()})
 
 

@@ -166,8 +166,8 @@ def _match(context: Context, frame: Frame, tested: frozenset[int] | None, everyw
     ours, theirs = blocks_of(context.a), blocks_of(context.b)
     chosen = chosen_layers(x.layer for x in theirs)
     q_a, q_b = frame.q_DE, None
-    if q_a is not None and q_a.shape[0] == q_a.shape[1]:
-        q_a, q_b = None, q_a.T  # few units are cheaper to turn than all
+    if frame.q_DE is not None and frame.q_DE.shape[0] == frame.q_DE.shape[1]:
+        q_a, q_b = None, frame.q_DE.T  # few units are cheaper to turn than all
     samples = {x: _sample(context, x, q_b) for x in theirs if x.layer in chosen and (tested is None or x.layer in tested)}
     agreed: dict[Block, dict[Block, int]] = {x: {} for x in samples}
     for partner in ours:
