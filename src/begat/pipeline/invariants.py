@@ -4,9 +4,9 @@ Enters: a `Context` of two models of equal depth with gated MLPs.  Leaves: `Fold
 numbers: `begat.signals.quadratic`; the test: `views.py`; its bank of independent pairs: `begat.stats.views`.
 
 Two folds: a frame is fitted on some even layers and tested on the odd ones, and the other way about. So a layer's result comes from a frame in which it
-had no part, nor had a copy of it. Inside a fold: units of the fitted layers are matched by their signatures, the frame is the
-Procrustes map of the pairs, and pairs and map improve each other until the pairs stay. It starts from all fitted layers; where their own units then do not agree, from each
-alone, and the start that reaches most is gone on with. Starts are judged on the fitted layers; those to be tested are looked at once.
+had no part, nor had a copy of it. Inside a fold units of the fitted layers are matched by their signatures, the frame is the Procrustes map of the
+pairs, and pairs and map improve each other until the pairs stay. It starts from all fitted layers; where their own units then do not agree, from
+each alone, and the start that reaches most is gone on with. Starts are judged on the fitted layers; those to be tested are looked at once.
 
 The frame is no evidence, and three views in it are calibrated, not exact: units in any order are *meant* to be found.
 """
