@@ -23,14 +23,17 @@ def help_texts() -> str:
     """`--help` of every command."""
     from begat.cli.main import cli
 
+    paths: list[tuple[str, ...]] = [()]
+    for name in cli.list_commands(None):  # type: ignore[arg-type]
+        command = cli.get_command(None, name)  # type: ignore[arg-type]
+        paths += [(name,), *((name, sub) for sub in getattr(command, "commands", {}))]
     out = []
-    for command in ("", *cli.list_commands(None)):  # type: ignore[arg-type]
-        args = [command, "--help"] if command else ["--help"]
+    for path in paths:
         text = subprocess.run([  # noqa: S603  (our own command)
-            sys.executable, "-m", "begat", *args], capture_output=True, text=True, check=True,
+            sys.executable, "-m", "begat", *path, "--help"], capture_output=True, text=True, check=True,
                               env={"PATH": "", "COLUMNS": "100", "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT / "src")}).stdout  # fmt: skip
         text = text.replace("python -m begat", "begat")
-        out.append(f"### `begat {command}`\n\n```text\n{text.rstrip()}\n```\n".replace("`begat `", "`begat`"))
+        out.append(f"### `{' '.join(('begat', *path))}`\n\n```text\n{text.rstrip()}\n```\n")
     return "\n".join(out)
 
 

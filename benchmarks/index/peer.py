@@ -3,10 +3,12 @@
     pip install modeldna==0.1.0
     python benchmarks/index/peer.py FAMILY [--pedigree full] [--per-cell 3] [--out benchmarks/index/results]
 
-Enters: a family grown by `begat-lab grow full`.  Leaves: a table by cell. Both get one reference set, the models from scratch that members go back to and
-others of the same recipe, and the same queries from the same folders in one process, one after the other. Right: the first-named base is the one the
-member goes back to, and the tool claims it (begat: a relative at family-wise 10^-6, or a lead, counted apart; modelDNA: a positive class, P >= 0.90). Strangers: models from
-scratch that are not in the set and go back to nothing in it; whatever is claimed of them is false.
+Enters: a family grown by `begat-lab grow full`.  Leaves: a table by cell. Both get one reference set (the models from scratch that members go
+back to, and others of the same recipe) and the same queries from the same folders, in one process, one after the other.
+
+Right: the first-named base is one the member goes back to, and the tool claims it. begat: a relative at family-wise 10^-6, or a lead, counted
+apart; modelDNA: a positive class (P >= 0.90). Strangers: models from scratch that are not in the set and go back to nothing in it; whatever
+is claimed of them is false.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ BASES, STRANGERS = 40, 30
 
 @dataclass(frozen=True)
 class Answer:
+    """One tool on one query. strength: modelDNA's probability, begat's log10 e-value with N paid."""
+
     tool: str
     cell: str
     query: str
@@ -50,7 +54,6 @@ class Answer:
     claim: str
     right: bool
     seconds: float
-    #: modelDNA's probability, begat's log10 e-value with N paid
     strength: float | None
 
 

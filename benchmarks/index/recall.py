@@ -5,8 +5,9 @@
 Enters: a family grown by `begat-lab grow full` (or its finished members).  Leaves: a table by cell. Every member is sketched into one index. Then every
 member is asked about, its own descendants left out (a model that is new has none yet); they still count as candidates.
 
-Right at rank 1: the first model listed is a parent; "or its copy" also takes a model that holds that parent's weights without any training in between
-(copied, re-encoded, disguised, wrapped: the index holds many of those, at distance 0). By exact evidence or, where there is none, as a lead.
+Right at rank 1: the first model listed is a parent. "Or tied": or a parent is among those that the bits kept cannot tell from the first. "Or a copy":
+or one of these holds a parent's weights without any training in between (copied, re-encoded, disguised, wrapped: the index holds many of those, at
+distance 0). By exact evidence or, where there is none, as a lead.
 False: a relative listed that the pedigree calls independent, at the family-wise 10^-6 of the search.
 """
 
@@ -56,6 +57,7 @@ class Row:
     first: str
     rank: int | None
     right: bool
+    right_or_tied: bool
     right_or_copy: bool
     way: str
     log10_e: float | None
@@ -107,18 +109,20 @@ def ask(name: str) -> Row:
     from begat.fingerprint_file import loads
 
     member = family.by_name[name]
-    found = search(loads(store.get(ids[name])), store, in_tree=0, leave_out=[ids[d] for d in descendants(family, name) if d in ids])
+    found = search(loads(store.get(ids[name])), store, leave_out=[ids[d] for d in descendants(family, name) if d in ids])
     relatives, leads = [r.entry.name for r in found.relatives], [x.entry.name for x in found.leads]
     listed = [*relatives, *leads]
     parents = [p for p in member.parents if p in ids] if member.descent.inherits else []
     rank = min((listed.index(p) + 1 for p in parents if p in listed), default=None)
     first = listed[0] if listed else ""
     best = next((r for r in found.relatives if r.entry.name in parents), None)
+    tied = {r.entry.name for r in found.relatives if r.tied}
+    right_or_tied = first in parents or bool(tied & set(parents))
+    copies = {weights_of(family, n) for n in (*tied, *listed[:1])} & {weights_of(family, p) for p in parents}
     way = "exact" if best else "lead" if rank else ""
     false = [[n for n in names if kin.relation(name, n) == "independent"] for names in (relatives, leads)]
-    right_or_copy = bool(first and parents) and weights_of(family, first) in {weights_of(family, p) for p in parents}
-    return Row(cell_of(name), name, parents, first, rank, first in parents, right_or_copy, way, best.log10_e if best else None,
-               len(relatives), len(leads), *false, found.screened, found.seconds)  # fmt: skip
+    return Row(cell_of(name), name, parents, first, rank, first in parents, right_or_tied, bool(copies), way,
+               best.log10_e if best else None, len(relatives), len(leads), *false, found.screened, found.seconds)  # fmt: skip
 
 
 def queries(family: Family, there: list[Member], per_cell: int) -> Iterator[str]:
@@ -134,20 +138,24 @@ def table(rows: list[Row]) -> list[str]:
     cells: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         cells[row.cell if row.parents else "(no parent: strangers, distilled)"].append(row)
-    lines = ["| cell | right at rank 1 | or its copy | listed by | parent's rank | log10 e (N paid), least | strangers listed |", "|---|---|---|---|---|---|---|"]
+    lines = ["| cell | right at rank 1 | or tied | or tied, or a copy | listed by | parent's rank | log10 e (N paid), least | strangers listed |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
     for cell, group in sorted(cells.items()):
         asked = [r for r in group if r.parents]
         ways = ", ".join(f"{w or 'not listed'} {sum(r.way == w for r in asked)}" for w in sorted({r.way for r in asked}))
         ranks = [r.rank for r in asked if r.rank]
         exact = [r.log10_e for r in asked if r.log10_e is not None]
+        strangers = f"{sum(len(r.false) for r in group)} in {len(group)}"
         lines.append(
             f"| {cell} | {f'{sum(r.right for r in asked)} of {len(asked)}' if asked else '–'} | "
+            f"{f'{sum(r.right_or_tied for r in asked)} of {len(asked)}' if asked else '–'} | "
             f"{f'{sum(r.right_or_copy for r in asked)} of {len(asked)}' if asked else '–'} | {ways or '–'} | "
-            f"{f'{statistics.median(ranks):g}' if ranks else '–'} | {f'{min(exact):.0f}' if exact else '–'} | {sum(len(r.false) for r in group)} in {len(group)} |"
+            f"{f'{statistics.median(ranks):g}' if ranks else '–'} | {f'{min(exact):.0f}' if exact else '–'} | {strangers} |"
         )
     asked = [r for r in rows if r.parents]
     lines.append(
-        f"| **all** | {sum(r.right for r in asked)} of {len(asked)} | {sum(r.right_or_copy for r in asked)} of {len(asked)} | | | | "
+        f"| **all** | {sum(r.right for r in asked)} of {len(asked)} | {sum(r.right_or_tied for r in asked)} of {len(asked)} | "
+        f"{sum(r.right_or_copy for r in asked)} of {len(asked)} | | | | "
         f"{sum(len(r.false) for r in rows)} in {len(rows)} (leads: {sum(len(r.false_leads) for r in rows)}) |"
     )
     return lines
@@ -182,7 +190,7 @@ def main() -> int:
     print("\n".join(lines))
     if args.out:
         day = datetime.date.today().isoformat()
-        head = {"command": f"python benchmarks/index/recall.py families/{family.name} --out benchmarks/index/results", "date": day,
+        head = {"command": f"python benchmarks/index/recall.py families/{family.name} --per-cell {args.per_cell} --out benchmarks/index/results", "date": day,
                 "begat": begat.__version__, "python": platform.python_version(), "numpy": numpy.__version__, "machine": platform.machine(),
                 "models in the index": len(there), "queries": len(rows), "median seconds": round(statistics.median(r.seconds for r in rows), 2),
                 "median bytes of a fingerprint": statistics.median(s for s, _ in sizes)}  # fmt: skip

@@ -1,7 +1,7 @@
 """Fingerprint files: the format on disk, and nothing else.
 
 Enters and leaves: a `Fingerprint`, or the bytes of one.  The format is safetensors (header of JSON, then arrays), so that any reader of those can look
-into one; docs/index.md describes it. Files come from strangers: everything is checked before it is used, and nothing in one is ever executed.
+into one; docs/fingerprint.md describes it. Files come from strangers: everything is checked before it is used, and nothing in one is ever executed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from begat.errors import InputError, printable
 from begat.fingerprint import BITS, PROBE_BITS, SLOT_BITS, SLOTS, VERSION, ContentBits, Fingerprint, OrderBits, Probe
 
 #: larger files are no fingerprints
-MAX_BYTES = 64 << 20
+MAX_BYTES = 16 << 20
 _TEXTS = ("name", "format", "family", "header_digest", "tool")
 _COUNTS = ("parameters", "layers", "stored", "unmapped", "bytes_read", "bytes_total", "anchors")
 _ORDER = ("axis", "label", "frame", "layout", "units")

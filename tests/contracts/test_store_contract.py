@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from begat.errors import InputError
-from begat.index.store import ENGINES, Probe, Record, Store, export_store, import_folder, open_store
+from begat.index.store import ENGINES, Probe, Record, Store, export_store, import_folder, make_record, open_store
 from index.store_builders import KINDS, brute_force, flipped, random_bits, record
 
-FLIPS = 60
+FLIPS = 100
 Make = Callable[..., Store]
 
 
@@ -124,7 +124,8 @@ def test_a_name_twice_is_allowed_and_listed(store: Store, rng: np.random.Generat
 
 
 def test_hostile_names_are_kept_as_they_are(store: Store, rng: np.random.Generator) -> None:
-    names = ["'; DROP TABLE models; --", 'a" OR "1"="1', "../../etc/passwd", "\x1b[2J\n\r", "名前\u202egnp.exe", "%", "_", "\\", "x" * 1024, "''", "a' OR 'a'='a"]
+    names = ["'; DROP TABLE models; --", 'a" OR "1"="1', "../../etc/passwd",
+             "\x1b[2J\n\r", "名前\u202egnp.exe", "%", "_", "\\", "x" * 1024, "''", "a' OR 'a'='a"]
     records = [record(rng, n, note=n * 3) for n in names]
     store.add(records)
     for n, r in zip(names, records, strict=True):
@@ -160,9 +161,8 @@ def test_a_bad_probe_is_refused(rng: np.random.Generator) -> None:
 
 
 def make_one(rng: np.random.Generator, probe: Probe) -> Record:
-    from begat.index.store import make_record
-
-    return make_record(rng.bytes(9), [probe], name="n", source="", format="", family="", parameters=0, layers=0, header_digest="0" * 64, fingerprint_version=1)  # fmt: skip
+    meta = {"source": "", "format": "", "family": "", "parameters": 0, "layers": 0, "header_digest": "0" * 64, "fingerprint_version": 1}
+    return make_record(rng.bytes(9), [probe], name="n", **meta)  # type: ignore[arg-type]
 
 
 def test_an_error_in_the_middle_of_an_add_leaves_nothing(store: Store, rng: np.random.Generator) -> None:
@@ -341,10 +341,12 @@ WRITER = """
 import sys, numpy as np
 sys.path[:0] = {path!r}
 from begat.index.store import open_store
+from begat.index.store import lance, sqlite_probes
 from index.store_builders import record
 rng = np.random.default_rng(int(sys.argv[2]))
-print("ready", flush=True)
+sqlite_probes.HASH_FROM, lance.ANN_FROM = 500, 1000
 with open_store(sys.argv[1], "write") as store:
+    print("ready", flush=True)
     for step in range(int(sys.argv[3])):
         batch = [record(rng, f"m{{sys.argv[2]}}-{{step}}-{{i}}", per_kind=20) for i in range(3)]
         done = store.add(batch)
@@ -354,6 +356,8 @@ with open_store(sys.argv[1], "write") as store:
             print("removing", gone, flush=True)
             store.remove([gone])
             print("removed", gone, flush=True)
+        if step % 5 == 4:
+            store.compact()
 """
 PATH = [p for p in sys.path if p.endswith(("src", "tests"))]
 
@@ -402,14 +406,13 @@ def test_a_writer_that_waited_too_long_says_so(store: Store, place: Path, rng: n
 
 @pytest.mark.slow
 def test_killed_writers_lose_nothing_and_corrupt_nothing(store: Store, place: Path) -> None:
-    """SIGKILL at 25 random moments: all that was told to be there is, all that was told to be removed is not, every call whole or not at all."""
+    """SIGKILL at 15 random moments: all that was told to be there is, all that was told to be removed is not, every call whole or not at all."""
     store.close()
     draw = random.Random(11)
     added: set[str] = set()
     removed: set[str] = set()
     removing: set[str] = set()
-    in_the_middle = 0
-    for seed in range(25):
+    for seed in range(15):
         process = writer(place, 100 + seed, 10_000)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n", process.communicate()[1]
@@ -426,7 +429,6 @@ def test_killed_writers_lose_nothing_and_corrupt_nothing(store: Store, place: Pa
         assert not removed & here
         unknown = here - added
         assert len(unknown) in (0, 3)  # at most the call that was killed, and that whole
-        in_the_middle += bool(unknown)
         added |= unknown
         assert set(map(names.count, names)) <= {2, 3}
     with open_store(place, "write") as after:
@@ -435,7 +437,7 @@ def test_killed_writers_lose_nothing_and_corrupt_nothing(store: Store, place: Pa
         after.compact()
         assert after.verify() == []
         assert added - removing <= {e.id for e in after.manifest()}
-    assert len(added) > 50
+    assert len(added) > 30
 
 
 # --- damage -------------------------------------------------------------------------------------------------
@@ -468,6 +470,7 @@ def damage_all(place: Path, tmp_path: Path, rng: np.random.Generator, change: Ca
     """Damage one file after another of a copy; returns how often someone noticed."""
     draw, noticed = random.Random(3), 0
     names = [f.relative_to(place) for f in files_of(place)]
+    draw.shuffle(names)
     for step in range(rounds):
         copy = tmp_path / f"copy{step}"
         shutil.copytree(place, copy)
@@ -505,7 +508,7 @@ def test_flipped_bytes(store: Store, place: Path, tmp_path: Path, rng: np.random
 def test_other_files_under_their_names(store: Store, place: Path, tmp_path: Path, rng: np.random.Generator) -> None:
     small(store, rng)
     for content in (b"", b"SQLite format 3\0" + bytes(84), os.urandom(5000), b"{}"):
-        damage_all(place, tmp_path, rng, lambda data, draw, c=content: c, len(files_of(place)))
+        damage_all(place, tmp_path, rng, lambda data, draw, c=content: c, min(8, len(files_of(place))))
 
 
 def test_links_are_refused(store: Store, place: Path, tmp_path: Path, rng: np.random.Generator) -> None:
@@ -513,7 +516,7 @@ def test_links_are_refused(store: Store, place: Path, tmp_path: Path, rng: np.ra
     name = next(p.name for p in sorted(place.iterdir()) if p.name.startswith(("models", "index.sqlite")))
     (place / name).rename(tmp_path / "elsewhere")
     (place / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match="not a regular file|not a folder"):
+    with pytest.raises(InputError, match=r"not a regular file|not a folder"):
         open_store(place)
 
 

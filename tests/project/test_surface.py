@@ -27,11 +27,18 @@ def test_commands_and_options() -> None:
         for name in cli.list_commands(None)
     }  # type: ignore[arg-type, union-attr]
     assert found == {
+        "audit": ["--cyclonedx", "--deep", "--fail-on", "--html", "--index", "--intoto", "--json", "--nonce", "--references", "--sarif", "--signature-key",
+                  "--weights"],
         "compare": ["--align", "--base", "--html", "--json", "--map", "--nonce", "--published"],
         "decompose": ["--base", "--full", "--html", "--json", "--nonce", "--parents"],
         "demo": ["--html", "--json", "--open"],
+        "index": [],
         "inspect": ["--base", "--full", "--html", "--json", "--nonce"],
         "replay": ["--a", "--b", "--base", "--json"],
+        "search": ["--base", "--exact", "--html", "--index", "--json", "--screened", "--tree"],
+        "serve": ["--host", "--name", "--port", "--root"],
+        "sketch": ["--base", "--json", "--name", "--output", "-o"],
+        "tree": ["--graphml", "--html", "--json", "--newick", "--svg"],
     }
 
 

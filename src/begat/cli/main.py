@@ -14,12 +14,17 @@ import click
 from begat.errors import InputError
 
 _COMMANDS = {
+    "audit": "begat.cli.audit",
     "compare": "begat.cli.compare",
     "decompose": "begat.cli.decompose",
     "demo": "begat.cli.demo",
+    "index": "begat.cli.index",
     "inspect": "begat.cli.inspect",
     "replay": "begat.cli.replay",
+    "search": "begat.cli.search",
+    "serve": "begat.cli.serve",
     "sketch": "begat.cli.sketch",
+    "tree": "begat.cli.tree",
 }
 
 EXIT_CODES = """\b

@@ -15,11 +15,12 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from begat.errors import InputError
-from begat.fingerprint import PROBE_BITS, Fingerprint, Probe
+from begat.fingerprint import BITS, PROBE_BITS, Fingerprint, Probe
 from begat.fingerprint_file import digest, dumps, loads
 from begat.index.store import Entry, Store
 from begat.pipeline.fingerprints import FingerprintMatch, Unpacked, compare_fingerprints
@@ -30,11 +31,11 @@ from begat.types import U8, Progress
 from begat.verdict.policy import POLICY
 
 #: nearest stored probes that every probe of the query asks for
-_NEAREST = 24
+_NEAREST = 64
 #: models that are tested exactly at most, and of the relatives found those that are laid out in a tree
 SCREENED, IN_TREE = 128, 16
 #: bits by which a probe must lie nearer than half to count in screening, in standard deviations of a stranger's distance
-_SIGMA = 2.0
+_SIGMA = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Relative:
         relation: "ancestor" or "descendant" (by one-way evidence), "nearest" (nothing found lies between; direction undetermined) or "related".
         via: name of a relative that lies between, "" without one.
         why: the one-way evidence, or why there is none.
+        tied: so near in distance to the first that the bits kept cannot tell which of the two is nearer the query (two standard errors).
         match: the test itself, the query as A and the entry's model as B.
         parts: which parts of the query are found in it, in words.
     """
@@ -56,6 +58,7 @@ class Relative:
     relation: str
     via: str
     why: str
+    tied: bool
     match: FingerprintMatch
     parts: tuple[str, ...]
 
@@ -81,7 +84,7 @@ class SearchResult:
     """What a search found, with what it searched.
 
     Attributes:
-        query: name of the model asked about; id: of its fingerprint.
+        query: name of the model asked about; id: of its fingerprint; layers: of its text tower.
         candidates: models in the index (N). screened: of them those that screening let pass; tested: of them those tested exactly.
         needed_log10_e: what the corrected e-value must reach (10^-needed bounds the chance that any independent model is listed).
         relatives: best first. leads: most alike first.
@@ -95,6 +98,7 @@ class SearchResult:
 
     query: str
     id: str
+    layers: int
     candidates: int
     screened: int
     tested: int
@@ -134,8 +138,9 @@ def search(
     asked, models, matches, unreadable = Unpacked(query), {}, {}, []
     for id in kept:
         try:
-            models[id] = Unpacked(loads(store.get(id), id))
-            matches[id] = compare_fingerprints(asked, models[id])
+            candidate = loads(store.get(id), id)
+            matches[id] = compare_fingerprints(asked, candidate)
+            models[id] = candidate  # a tenth of what it takes unpacked
         except InputError as err:
             unreadable.append((id, err.line()))
         if progress:
@@ -146,15 +151,17 @@ def search(
     found = {id: m.log10_e - price for id, m in matches.items() if m.log10_e is not None and m.log10_e - price >= POLICY.dependence_log10_e}
     entries = {id: store.entry(id) for id in matches}
     near = sorted(found, key=lambda id: (matches[id].unlike, -found[id], id))
-    tree, members = _tree(asked, near[:in_tree], models, matches, entries)
-    relatives = _relatives(near, found, matches, entries, tree, members)
+    between = _between(near[:in_tree], models, progress)
+    tree, members = _tree(query, near[:in_tree], matches, between, entries)
+    tied = _tied(near[:in_tree], matches, between)
+    relatives = _relatives(near, found, matches, entries, tree, members, tied)
     bank = load_content_bank()
     leads = [
         Lead(entries[id], m.slots, m.slots_differing, bank.p(m.slots), bank.pairs, m)
         for id, m in matches.items() if id not in found and m.slots is not None and m.slots >= bank.needed
     ]  # fmt: skip
     return SearchResult(
-        query=query.name, id=own, candidates=total, screened=len(ranked), tested=len(matches), needed_log10_e=POLICY.dependence_log10_e,
+        query=query.name, id=own, layers=query.layers, candidates=total, screened=len(ranked), tested=len(matches), needed_log10_e=POLICY.dependence_log10_e,
         relatives=relatives, leads=tuple(sorted(leads, key=lambda x: (x.differing, x.entry.id))), tree=tree, members=members,
         same=tuple(id for id in ranked if id == own), unreadable=tuple(unreadable), notes=_notes(query, ranked, screened),
         seconds=time.perf_counter() - start,
@@ -185,17 +192,52 @@ def _by_kind(query: Fingerprint) -> dict[str, U8]:
     return {kind: np.unique(np.stack([p.bits for p in probes]), axis=0) for kind, probes in kinds.items()}
 
 
+def _between(
+    ids: Sequence[str], models: dict[str, Fingerprint], progress: Progress | None
+) -> dict[tuple[str, str], FingerprintMatch]:  # fmt: skip
+    """The tests of every two of the nearest relatives."""
+    unpacked = {id: Unpacked(models[id]) for id in ids}
+    pairs = list(combinations(ids, 2))
+    if progress:
+        progress.start("relatives among each other", len(pairs))
+    out = {}
+    for x, y in pairs:
+        out[x, y] = compare_fingerprints(unpacked[x], unpacked[y])
+        if progress:
+            progress.step()
+    if progress:
+        progress.done()
+    return out
+
+
+def _tied(near: Sequence[str], matches: dict[str, FingerprintMatch], between: dict[tuple[str, str], FingerprintMatch]) -> frozenset[str]:
+    """Of the nearest those whose distance differs from the first's by less than twice its standard error.
+
+    Only bits in which the two candidates differ, a share f of n, can make one nearer than the other, so their difference has variance at most f / n in
+    shares of bits. Bits of one unit are not independent: half of them count.
+    """
+    out = set(near[:1])
+    for id in near[1:]:
+        apart = between[near[0], id]
+        bits = sum(s.m for s in matches[id].sites if s.frame == "stored") * BITS / 2
+        share = (apart.unlike if apart.angle is None else apart.angle) / math.pi
+        if abs(matches[id].unlike - matches[near[0]].unlike) <= 2 * math.pi * math.sqrt(share / max(1.0, bits)):
+            out.add(id)
+    return frozenset(out) if len(out) > 1 else frozenset()
+
+
 def _tree(
-    query: Unpacked, ids: Sequence[str], models: dict[str, Unpacked], matches: dict[str, FingerprintMatch], entries: dict[str, Entry]
+    query: Fingerprint, ids: Sequence[str], matches: dict[str, FingerprintMatch], between: dict[tuple[str, str], FingerprintMatch],
+    entries: dict[str, Entry],
 ) -> tuple[Tree | None, tuple[str, ...]]:  # fmt: skip
     if not ids:
         return None, ()
-    own = digest(dumps(query.fingerprint))
-    nodes = [Node(own, query.fingerprint.name), *(Node(id, entries[id].name) for id in ids)]
-    relations = [relation(0, 1 + i, matches[id]) for i, id in enumerate(ids)]
-    for i, x in enumerate(ids):
-        relations += [relation(1 + i, 1 + j, compare_fingerprints(models[x], models[y])) for j, y in enumerate(ids) if j > i]
-    return infer(nodes, relations), (own, *ids)
+    own = digest(dumps(query))
+    nodes = [Node(own, query.name), *(Node(id, entries[id].name) for id in ids)]
+    at = {id: 1 + i for i, id in enumerate(ids)}
+    relations = [relation(0, at[id], matches[id]) for id in ids]
+    relations += [relation(at[x], at[y], match) for (x, y), match in between.items()]
+    return infer(nodes, relations, shared_bits=True), (own, *ids)
 
 
 def relation(a: int, b: int, match: FingerprintMatch) -> Relation:
@@ -205,13 +247,16 @@ def relation(a: int, b: int, match: FingerprintMatch) -> Relation:
 
 
 def _relatives(
-    near: Sequence[str], found: dict[str, float], matches: dict[str, FingerprintMatch], entries: dict[str, Entry], tree: Tree | None, members: Sequence[str]
+    near: Sequence[str], found: dict[str, float], matches: dict[str, FingerprintMatch], entries: dict[str, Entry], tree: Tree | None, members: Sequence[str],
+    tied: frozenset[str],
 ) -> tuple[Relative, ...]:  # fmt: skip
     told = {} if tree is None else _told(tree, members)
     out = []
     for id in near:
         what, via, why = told.get(id, ("related", "", "farther off than the relatives laid out in the tree"))
-        out.append(Relative(entries[id], found[id], what, via, why, matches[id], parts(matches[id])))
+        if matches[id].identical and what in ("nearest", "related"):
+            why = "every sampled value is equal: the same weights, which carry no direction"
+        out.append(Relative(entries[id], found[id], what, via, why, id in tied, matches[id], parts(matches[id])))
     last = {"descendant": 1}
     return tuple(sorted(out, key=lambda r: last.get(r.relation, 0)))
 
@@ -224,7 +269,7 @@ def _told(tree: Tree, members: Sequence[str]) -> dict[str, tuple[str, str, str]]
     for e in tree.edges:
         if e.kind == "arrow":
             arrows.setdefault(e.a, []).append((e.b, e.why))
-        if e.kind in ("arrow", "line", "same", "open"):
+        if e.kind == "arrow" or (e.kind in ("line", "same") and e.distance is not None):  # nobody lies between by a distance that was not measured
             lines.setdefault(e.a, []).append(e.b)
             lines.setdefault(e.b, []).append(e.a)
     up = _reach(0, {b: [(a, why) for a, targets in arrows.items() for c, why in targets if c == b] for b in range(len(tree.nodes))})

@@ -190,9 +190,8 @@ def _mixed(same: float | None, searched: float | None) -> float | None:
 
 
 def _same_shape(x: Unpacked, y: Unpacked) -> bool:
-    return x.fingerprint.layers == y.fingerprint.layers and {k for k in x.groups if k[0] != "residual"} == {
-        k for k in y.groups if k[0] != "residual"
-    }
+    """Equal depth, and both dense or both mixtures: then layers lie where they lie."""
+    return x.fingerprint.layers == y.fingerprint.layers and _experts(x) == _experts(y)
 
 
 def _same_place(x: Unpacked, y: Unpacked) -> tuple[tuple[SiteMatch, ...], list[tuple[str, float]]]:
@@ -380,7 +379,7 @@ def _unlike(x: Unpacked, y: Unpacked, sites: Sequence[SiteMatch]) -> float:
     best: dict[tuple[str, str, int, int], float] = {}
     for s in sites:
         at = s.axis, s.tower, s.layer_a, s.expert_a
-        if s.log10_e >= MATCHING_LOG10_E:
+        if s.log10_e >= MATCHING_LOG10_E or (s.layer_a, s.expert_a) == (s.layer_b, s.expert_b):  # strangers' angles are about π/2 anyway
             best[at] = min(best.get(at, math.inf), s.angle)
     by_axis: dict[str, list[float]] = defaultdict(list)
     seen = set()

@@ -16,11 +16,17 @@ d²/2, the law of Pythagoras. The corner at v in spherical trigonometry is the p
 
 **Assumption about units.** A distance is a root mean square over units. If all units drift alike, the formula is right; if drift
 is spread unevenly, angles average as squares and the flat corner (d(p,v)² + d(q,v)² − d(p,q)²) / (2 d(p,v) d(q,v)) is nearer. Every
-conclusion must hold under both, widened by z standard deviations of measurement, taken as independent between pairs.
+conclusion must hold under both, widened by z standard deviations of measurement.
+
+**Errors of measurement** are independent between pairs, or, with `shared_bits`, those of sign bits along the same directions for all models: an angle d
+is π times the share of bits that differ (Goemans & Williamson, J. ACM 42, 1995, lemma 3.2). Among three models the bits in which two pairs
+differ at once are half of what the two shares together exceed the third's by, so covariances follow from the three angles; models that lie
+close have nearly the same error towards a third.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +36,8 @@ Matrix = NDArray[np.float64]
 #: angles beyond this say nothing about lengths: −log cos runs away
 _FAR = 1.45
 _NARROW = 1e-9
+#: ratio of numbers of bits up to which two angles count as measured along the same directions; least variance left, as a share of that of independent errors
+_ALIKE, _LEAST = 1.5, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +55,11 @@ class Geometry:
         d_NN: radians, symmetric, NaN where unknown.
         sd_NN: their standard deviations.
         z: half width of intervals, in standard deviations.
+        shared_bits: distances come from sign bits along the same directions for all models.
     """
 
-    def __init__(self, d_NN: Matrix, sd_NN: Matrix, z: float) -> None:
-        self.d, self.sd, self.z = d_NN, sd_NN, z
+    def __init__(self, d_NN: Matrix, sd_NN: Matrix, z: float, shared_bits: bool = False) -> None:
+        self.d, self.sd, self.z, self.shared_bits = d_NN, sd_NN, z, shared_bits
         with np.errstate(invalid="ignore"):
             usable = d_NN < _FAR
         d = np.where(usable, d_NN, np.nan)
@@ -77,8 +86,8 @@ class Geometry:
             round_ = (np.cos(d3) - np.cos(d1) * np.cos(d2)) / (n1 * n2)
             by1 = np.cos(d2) / n2 - round_ * np.cos(d1) / n1
             by2 = np.cos(d1) / n1 - round_ * np.cos(d2) / n2
-            by3 = np.sin(d3) / (n1 * n2)
-            wide = self.z * np.sqrt((by1 * s1) ** 2 + (by2 * s2) ** 2 + (by3 * s3) ** 2)
+            by3 = -np.sin(d3) / (n1 * n2)
+            wide = self.z * np.sqrt(self._variance((by1, by2, by3), (d1, d2, d3), (s1, s2, s3)))
             flat = (d1**2 + d2**2 - d3**2) / (2 * np.maximum(d1, _NARROW) * np.maximum(d2, _NARROW))
             # a distance within its own error of zero leaves the corner open
             blind = (d1 <= self.z * s1) | (d2 <= self.z * s2)
@@ -89,6 +98,26 @@ class Geometry:
 
     def projection(self, x: int, far: int, y: int) -> tuple[Matrix, Matrix]:
         """How far from x the way to y leaves the way to `far`: (length, sd), by form. NaN where a distance is missing."""
+        pairs = ((x, far), (x, y), (far, y))
         g = (self.length[:, x, far] + self.length[:, x, y] - self.length[:, far, y]) / 2
-        var = self.length_sd[:, x, far] ** 2 + self.length_sd[:, x, y] ** 2 + self.length_sd[:, far, y] ** 2
-        return g, np.sqrt(var) / 2
+        d, s = (tuple(np.asarray(m[i, j]) for i, j in pairs) for m in (self.d, self.sd))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            slopes = [np.stack([z, np.tan(z)]) * sign / 2 for z, sign in zip(d, (1.0, 1.0, -1.0), strict=True)]
+            return g, np.sqrt(self._variance(slopes, d, s))
+
+    def _variance(self, by: Sequence[Matrix], d: Sequence[Matrix], s: Sequence[Matrix]) -> Matrix:
+        """Variance of what depends on the three sides of a triangle with slopes `by`."""
+        alone: Matrix = sum((b * e) ** 2 for b, e in zip(by, s, strict=True))  # type: ignore[assignment]
+        if not self.shared_bits:
+            return alone
+        share = [x / np.pi for x in d]
+        bits = [p * (1 - p) * np.pi**2 / np.maximum(e, _NARROW) ** 2 for p, e in zip(share, s, strict=True)]
+        out = alone
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            k = 3 - i - j
+            n = np.maximum(bits[i], bits[j])
+            # both pairs measured by like numbers of bits: else the bits are not the same
+            alike = n <= _ALIKE * np.minimum(bits[i], bits[j])
+            both = np.where(alike, ((share[i] + share[j] - share[k]) / 2 - share[i] * share[j]) * np.pi**2 / np.maximum(n, 1.0), 0.0)
+            out = out + 2 * by[i] * by[j] * both
+        return np.maximum(out, _LEAST * alone)

@@ -31,15 +31,17 @@ OPEN = "not resolved"
 START = "common initial weights"
 _CAVEATS = (
     "A line says that two models are nearest relatives among those given; models that were not given may stand between or beside them.",
-    "Shapes rest on angles between weights and on the assumption that trainings made apart change weights at right angles (docs/tree.md); kinship rests on exact tests.",
+    "Kinship rests on exact tests; shapes on angles between weights, and on the assumption that trainings made apart change weights at "
+    "right angles (docs/tree.md).",
 )
 
 
-def infer(nodes: Sequence[Node], relations: Sequence[Relation], policy: Policy | None = None) -> Tree:
+def infer(nodes: Sequence[Node], relations: Sequence[Relation], policy: Policy | None = None, *, shared_bits: bool = False) -> Tree:
     """The family tree of `nodes`.
 
     Args:
         relations: at most one per pair, in any order; pairs left out count as not tested.
+        shared_bits: all distances come from sign bits along the same directions, as fingerprints' do; else their errors count as independent.
 
     Raises:
         InputError: an index, a number or a pair that cannot be.
@@ -47,7 +49,7 @@ def infer(nodes: Sequence[Node], relations: Sequence[Relation], policy: Policy |
     policy = policy or Policy()
     _check(nodes, relations)
     kin, tested, threshold = kinship(len(nodes), relations, policy)
-    return _Builder(nodes, relations, kin, policy).build(tested, threshold)
+    return _Builder(nodes, relations, kin, policy, shared_bits).build(tested, threshold)
 
 
 def _check(nodes: Sequence[Node], relations: Sequence[Relation]) -> None:
@@ -70,9 +72,9 @@ def _check(nodes: Sequence[Node], relations: Sequence[Relation]) -> None:
 class _Builder:
     """Collects nodes and edges, component by component."""
 
-    def __init__(self, nodes: Sequence[Node], relations: Sequence[Relation], kin_NN: NDArray[np.bool_], policy: Policy) -> None:
+    def __init__(self, nodes: Sequence[Node], relations: Sequence[Relation], kin_NN: NDArray[np.bool_], policy: Policy, shared_bits: bool) -> None:
         n = len(nodes)
-        self.given, self.kin, self.policy = n, kin_NN, policy
+        self.kin, self.policy, self.shared_bits = kin_NN, policy, shared_bits
         self.nodes = [TreeNode(node.name, "given") for node in nodes]
         self.edges: list[Edge] = []
         self.claims: list[Claim] = []
@@ -81,11 +83,13 @@ class _Builder:
         np.fill_diagonal(self.d, 0.0)
         np.fill_diagonal(self.sd, 0.0)
         self.twins = np.zeros((n, n), dtype=bool)
+        self.evidence = np.zeros(n)
         self.arrows: dict[tuple[int, int], str] = {}
         for r in relations:
             if r.distance is not None:
                 self.d[r.a, r.b] = self.d[r.b, r.a] = r.distance
                 self.sd[r.a, r.b] = self.sd[r.b, r.a] = r.distance_sd
+            self.evidence[[r.a, r.b]] += min(max(r.log10_e or 0.0, 0.0), 1e9)
             self.twins[r.a, r.b] = self.twins[r.b, r.a] = r.tie == "shared initialisation"
             if r.direction and kin_NN[r.a, r.b]:
                 self.arrows[(r.a, r.b) if r.direction == "a → b" else (r.b, r.a)] = r.why
@@ -106,38 +110,44 @@ class _Builder:
         """Add the nodes and edges of one component."""
         standing, copies = self._copies(part)
         for a, b in copies:
-            self.edges.append(Edge(a, b, "same", distance=float(self.d[a, b]), why="the same weights, up to rounding"))
+            self.edges.append(Edge(a, b, "same", distance=float(self.d[a, b]), why="the same weights wherever they correspond, up to rounding"))
         if len(standing) < 2:
             return
         ids = np.array(standing)
         grid = np.ix_(ids, ids)
         z = NormalDist().inv_cdf(1 - self.policy.alpha / (2 * 3 * max(1, math.comb(len(ids), 3))))
-        geometry = Geometry(self.d[grid], self.sd[grid], z)
-        mixtures, group = find_mixtures(geometry, self.kin[grid], self.policy)
-        tree = join(geometry, self.kin[grid], self.twins[grid], group, self.policy)
-        names = self._links(tree, ids)
-        for mix in mixtures:
-            self._mixture(mix, ids, geometry)
-        self._leftovers(tree, mixtures, ids, names)
+        geometry = Geometry(self.d[grid], self.sd[grid], z, self.shared_bits)
+        mixtures = find_mixtures(geometry, self.kin[grid], self.policy)
+        tree = join(geometry, self.kin[grid], self.twins[grid], mixtures, self.policy)
+        self._links(tree, ids, [{slot[0] for slot in x.parents} for x in mixtures.found if x.named and not x.directed and len(x.parents) == 2])
+        for mix in mixtures.found:
+            self._mixture(mix, ids, geometry, {x.child for x in mixtures.found if not x.named})
+        self._leftovers(tree, mixtures.found, ids)
 
     def _copies(self, part: list[int]) -> tuple[list[int], list[tuple[int, int]]]:
-        """(models that stand for themselves, (stands, copy) pairs): copies are closer than `copy_distance`, beyond measurement."""
+        """(models that stand for themselves, (stands, copy) pairs): copies are closer than `copy_distance`, beyond measurement. Of several, the one with
+        most evidence stands, unless it descends from another.
+        """
         standing: list[int] = []
         copies = []
-        for m in part:
-            twin = next((s for s in standing if self.d[s, m] + 4 * self.sd[s, m] <= self.policy.copy_distance), None)
-            if twin is None:
+        heads = {b for a, b in self.arrows if self._same(a, b)}
+        for m in sorted(part, key=lambda i: (i in heads, -float(self.evidence[i]), i)):
+            stands = next((s for s in standing if self._same(s, m)), None)
+            if stands is None:
                 standing.append(m)
             else:
-                copies.append((twin, m))
-        return standing, copies
+                copies.append((stands, m))
+        return sorted(standing), sorted(copies)
+
+    def _same(self, a: int, b: int) -> bool:
+        return bool(self.d[a, b] + 4 * self.sd[a, b] <= self.policy.copy_distance)
 
     def _add(self, node: TreeNode) -> int:
         self.nodes.append(node)
         return len(self.nodes) - 1
 
-    def _links(self, tree: Skeleton, ids: NDArray[np.int64]) -> dict[int, int]:
-        """The links of a skeleton as edges; returns skeleton numbers → node numbers."""
+    def _links(self, tree: Skeleton, ids: NDArray[np.int64], parents: list[set[int]]) -> None:
+        """The links of a skeleton as edges, its junctions as nodes. Two models get no line where a third lies between them."""
         names = {i: int(m) for i, m in enumerate(ids)}
         for j in range(tree.given, tree.given + tree.junctions):
             why = "its neighbours share a change that no given model explains: an ancestor not given, or the same treatment twice"
@@ -145,6 +155,8 @@ class _Builder:
         links = sorted(tree.all_links(), key=lambda x: (float(x.length[1]), x.a, x.b))
         start: int | None = None
         for link in links:
+            if {link.a, link.b} in parents:
+                continue
             a = self._end(link.a, link.open_a, names)
             b = self._end(link.b, link.open_b, names)
             if link.start:
@@ -157,7 +169,6 @@ class _Builder:
                 continue
             resolved = not link.open_a and not link.open_b
             self.edges.append(Edge(a, b, "line", distance=_radians(link, tree) if resolved else None, why=_why(link, tree)))
-        return names
 
     def _end(self, node: int, among: tuple[int, ...], names: dict[int, int]) -> int:
         """The node number of a link's end; where it is open, that of a new open node tied to the nearest possibility."""
@@ -167,16 +178,22 @@ class _Builder:
         self.edges.append(Edge(names[node], new, "open", why="one of the places where it may join"))
         return new
 
-    def _mixture(self, mix: Mixture, ids: NDArray[np.int64], g: Geometry) -> None:
-        """The edges into one model that lies between others."""
+    def _mixture(self, mix: Mixture, ids: NDArray[np.int64], g: Geometry, astray: set[int]) -> None:
+        """The edges into one model that lies between others; `astray`: those without named parents, to which none is tied if it can be helped."""
         child = int(ids[mix.child])
         if not mix.named:
             among = tuple(sorted(int(ids[p[0]]) for p in mix.parents))
             new = self._add(TreeNode(OPEN, "open", among, mix.why))
-            self.edges.append(Edge(among[0], new, "open", why="one of the models that it lies between"))
+            nearest = min(mix.parents, key=lambda slot: (slot[0] in astray, float(g.d[slot[0], mix.child])))
+            self.edges.append(Edge(int(ids[nearest[0]]), new, "open", why="one of the models that it lies between"))
             self.edges.append(Edge(new, child, "line", why=mix.why))
             return
         kind = "arrow" if mix.directed else "line"
+        if mix.like:
+            same = (child, *sorted(int(ids[m]) for m in mix.like))
+            head = self._add(TreeNode(OPEN, "open", same, "one of these is the mixture, the others are next to it; distances do not tell which"))
+            self.edges.append(Edge(child, head, "open", why="one of the models that may be the mixture"))
+            child = head
         for slot, weight in zip(mix.parents, mix.weights, strict=True):
             parent, why, length = int(ids[slot[0]]), mix.why, float(g.d[slot[0], mix.child])
             if len(slot) > 1:
@@ -187,7 +204,7 @@ class _Builder:
             else:
                 self.edges.append(Edge(parent, child, kind, True, weight, length, why))  # type: ignore[arg-type]
 
-    def _leftovers(self, tree: Skeleton, mixtures: list[Mixture], ids: NDArray[np.int64], names: dict[int, int]) -> None:
+    def _leftovers(self, tree: Skeleton, mixtures: Sequence[Mixture], ids: NDArray[np.int64]) -> None:
         """Tie parts of the component that nothing joined so far (no distance could be measured, or only other groups are kin)."""
         part = {m: m for m in ids.tolist()}
 
@@ -227,7 +244,7 @@ class _Builder:
             for i, e in enumerate(self.edges[first:], first):
                 if {e.a, e.b} != {a, b}:
                     continue
-                if e.kind == "line" and not self.twins[a, b]:
+                if e.kind in ("line", "same") and not self.twins[a, b]:
                     self.edges[i] = Edge(a, b, "arrow", e.mixture and e.a == a, e.weight, e.distance, why)
                     break
                 if e.kind == "arrow" and (e.a, e.b) == (a, b):
@@ -235,10 +252,10 @@ class _Builder:
                     break
                 if e.kind == "arrow":
                     self.edges[i] = Edge(e.a, e.b, "line", e.mixture, e.weight, e.distance, f"evidence for both directions: {e.why}; {why}")
-                    self.claims.append(Claim(a, b, f"contradicts the edge: {why}"))
+                    self.claims.append(Claim(a, b, f"contradicts the edge: {why}", False))
                     break
             else:
-                self.claims.append(Claim(a, b, why))
+                self.claims.append(Claim(a, b, why, not self.twins[a, b] and (b, a) not in self.arrows))
 
 
 def _radians(link: Link, tree: Skeleton) -> float:

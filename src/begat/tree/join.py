@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from begat.tree.geometry import Geometry
+from begat.tree.mixtures import Mixtures
 from begat.tree.skeleton import Link, Place, Skeleton
 from begat.tree.types import Policy
 
 _TINY = 1e-12
 
 
-def join(geometry: Geometry, kin_NN: NDArray[np.bool_], twins_NN: NDArray[np.bool_], group_N: NDArray[np.int64], policy: Policy) -> Skeleton:
+def join(geometry: Geometry, kin_NN: NDArray[np.bool_], twins_NN: NDArray[np.bool_], mixtures: Mixtures, policy: Policy) -> Skeleton:
     """The forest over all models with group >= 0; models of different groups never join."""
+    group_N = mixtures.group
     n = len(group_N)
-    tree = Skeleton(geometry, policy, n)
+    tree = Skeleton(geometry, policy, n, mixtures.doubt)
     part = list(range(n))
 
     def root(i: int) -> int:

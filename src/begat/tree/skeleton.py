@@ -20,6 +20,8 @@ from begat.tree.geometry import Geometry, Matrix
 from begat.tree.types import Policy
 
 _TINY = 1e-12
+#: models around a newcomer that are asked whether it joins where it seems to
+_WITNESSES = 8
 Bounds = tuple[float, float]
 
 
@@ -52,11 +54,12 @@ class Place:
 
 @dataclass(slots=True)
 class Skeleton:
-    """Nodes 0 … n−1 are given; junctions are numbered from n on."""
+    """Nodes 0 … n−1 are given; junctions are numbered from n on. `doubt`: mixtures through which a model may join instead."""
 
     geometry: Geometry
     policy: Policy
     given: int
+    doubt: dict[int, tuple[int, ...]] = field(default_factory=dict)
     links: dict[int, dict[int, Link]] = field(default_factory=dict)
     junctions: int = 0
 
@@ -113,7 +116,31 @@ class Skeleton:
         return length, var
 
     def locate(self, near: int, y: int) -> Place:
-        """Where y joins the part that holds `near`, y's nearest model there. What are `near`'s twins is left out: y is not beyond them."""
+        """Where y joins the part that holds `near`, y's nearest model there. The models around y have their say too."""
+        place = self._agreed(self._among_links(near, y), y)
+        here = {place.link.a, place.link.b} if place.link else {place.node, *place.among}
+        given = [n for n in here if n < self.given] or [near]
+        mixtures = {m for m in self.doubt.get(y, ()) if not all(self._past(m, n, y) for n in given)}
+        if not mixtures:
+            return place
+        return Place(near if place.link else place.node, among=tuple(sorted(here | mixtures)))
+
+    def _agreed(self, place: Place, y: int) -> Place:
+        """`place`, or open where others of y's part contradict it: what joins at one node joins there as a whole."""
+        if place.link is not None or place.among or place.node >= self.given:
+            return place
+        others = [n for n in self.members(y, across=False) if n < self.given and n != y][:_WITNESSES]
+        against = {link.a + link.b - place.node for link in self.links.get(place.node, {}).values() if not link.start
+                   for n in others if self._side(link, n)[0] not in ("", "a" if link.a == place.node else "b")}  # fmt: skip
+        return Place(place.node, among=tuple(sorted({place.node, *against}))) if against else place
+
+    def _past(self, m: int, n: int, y: int) -> bool:
+        """Is m surely not between n and y?"""
+        at_m = self.geometry.corner(m, n, y)
+        return at_m[0] > self.policy.shared_change
+
+    def _among_links(self, near: int, y: int) -> Place:
+        """`locate` without mixtures. What are `near`'s twins is left out: y is not beyond them."""
         nodes = self.members(near, across=False)
         if len(nodes) == 1:
             return Place(near)
@@ -181,9 +208,9 @@ class Skeleton:
             at_a = self._corner(offset, sd, link, g.length[:, x, y] - l1)
             at_b = self._corner(link.length - offset, np.sqrt(along_sd**2 + v2), link, g.length[:, x2, y] - l2)
         p = self.policy
-        if at_a[1] <= p.shared_change and at_b[0] - at_a[1] >= p.gap:
+        if at_a[1] <= p.shared_change and at_b[0] > p.shared_change:
             return "a", *nothing
-        if at_b[1] <= p.shared_change and at_a[0] - at_b[1] >= p.gap:
+        if at_b[1] <= p.shared_change and at_a[0] > p.shared_change:
             return "b", *nothing
         if min(at_a[0], at_b[0], g.corner(y, x, x2)[0]) > p.shared_change:
             return "between", offset, sd

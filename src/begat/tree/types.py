@@ -59,13 +59,13 @@ class Policy:
     Attributes:
         family_log10_e: kinship needs log10_e of at least this plus log10(pairs tested): family-wise error 10^-6 by Markov and
             a union bound.
-        shared_change: cosine up to which two changes of one model still count as made apart; two trainings on like data
-            share this much. A junction farther off than this is an unnamed node.
-        opposed_change: a cosine below minus this makes the corner obtuse: the model lies between the other two.
-        gap: cosines at the two ends of an edge must differ by this much to decide which end a model joins.
+        shared_change: cosine, of either sign, up to which two changes still count as made apart; two trainings on like data share
+            this much. A corner above it has a stretch of way in common, one below minus it is obtuse.
+        right_angle: the same for "at a right angle", where nothing else tells two explanations apart.
         alpha: error, per component, of all corners together falling outside their measurement intervals (normal errors).
         mixture_residual: squared distance of a mixture from the span of its parents, as a share of that from the nearest
             parent, above which no parents are named.
+        arrow_residual: the same, above which a mixture's edges get no arrows.
         least_weight: smallest coefficient of a parent in a mixture.
         copy_distance: radians below which two models are shown as the same weights.
         most_parents: of one mixture.
@@ -73,12 +73,12 @@ class Policy:
 
     family_log10_e: float = 6.0
     shared_change: float = 0.35
-    opposed_change: float = 0.1
-    gap: float = 0.2
+    right_angle: float = 0.1
     alpha: float = 1e-3
     mixture_residual: float = 0.25
+    arrow_residual: float = 0.1
     least_weight: float = 0.1
-    copy_distance: float = 0.005
+    copy_distance: float = 0.003
     most_parents: int = 8
 
 
@@ -112,7 +112,8 @@ class Edge:
     Attributes:
         kind: "arrow": from a to b, by one-way evidence; "line": nearest relatives among the given models, direction
             undetermined, unseen models between them not excluded; "open": ties an open node to one of the places where it may
-            lie, and asserts nothing; "same": equal weights, up to rounding.
+            lie, and asserts nothing; "same": equal weights wherever they
+            correspond, up to rounding; one may hold more layers.
         mixture: b was mixed from several models, a among them.
         weight: a's coefficient in a mixture, in units of b's length; else None.
         distance: radians along the edge; None where not measured.
@@ -130,11 +131,16 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One-way evidence from `a` to `b` that is not an edge: they are not neighbours in the tree, or the evidence contradicts itself."""
+    """One-way evidence from `a` to `b` that is not an edge.
+
+    Attributes:
+        stands: b descends from a, but they are not neighbours in the tree, or where b joins is open. False: other evidence contradicts it.
+    """
 
     a: int
     b: int
     why: str
+    stands: bool
 
 
 @dataclass(frozen=True, slots=True)

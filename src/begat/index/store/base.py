@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from begat.errors import InputError
 from begat.index.store.records import Added, Entry, Hit, Probe, Record, check_id
@@ -31,7 +31,9 @@ class Store(ABC):
     happened or not.
     """
 
-    engine: str
+    #: name in `ENGINES`; the file or folder in a store's folder that shows it is of this engine
+    engine: ClassVar[str]
+    sign: ClassVar[str]
     where: str
     mode: Mode
 

@@ -27,7 +27,7 @@ from begat.index.store.records import (
     Probe,
     Record,
     check_entry,
-    check_record,
+    check_records,
 )
 from begat.types import Progress
 
@@ -132,7 +132,7 @@ def _record(line: dict[str, Any], root: Path, file: Path, number: int) -> Record
         raise InputError("bad vectors", file=where, expected="a list of [kind, layer, part, bits]")
     probes = tuple(Probe(kind, layer, part, _bits(text, where)) for kind, layer, part, text in vectors)
     record = Record(entry, _blob(root / FINGERPRINTS / (entry.id + SUFFIX)), probes)
-    check_record(record, where)
+    check_records([record], where)
     return record
 
 

@@ -14,18 +14,33 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from begat.errors import InputError, MissingExtraError
+from begat.errors import InputError, printable
 from begat.index.store.base import ENGINES, VERSION, Mode, Store
 from begat.index.store.hamming import Nearest, words
+from begat.index.store.lance_tables import (
+    BLOBS,
+    META,
+    MODELS,
+    PROBES,
+    bits_of,
+    damaged,
+    errors,
+    in_thousands,
+    key_of,
+    load_lancedb,
+    no_links,
+    quoted,
+    read_intent,
+    schema_of,
+    wait_for,
+)  # fmt: skip
 from begat.index.store.records import (
     FIELDS,
     WIDTH,
@@ -39,33 +54,31 @@ from begat.index.store.records import (
     check_kind,
     check_probe,
     check_queries,
-    check_record,
+    in_batches,
     label,
     probe_sum,
     row_sums,
 )  # fmt: skip
 from begat.types import U8
 
-MODELS, BLOBS, PROBES = "models", "blobs", "probes-"
 LOCK, INTENT = "index.lock", "intent.json"
 #: probes of a kind from which an IVF index is made; below, every probe is looked at
 ANN_FROM = 200_000
-#: partitions looked at, of about 4 times the square root of the number of probes (docs/index.md: recall by flip rate)
+#: partitions looked at, of the square root of the number of probes (docs/index.md: recall by flip rate)
 PARTITIONS_READ = 64
 #: small pieces are merged after so many calls of `add`
 _MERGE_EVERY = 64
-_WHOLE = ("parameters", "layers", "fingerprint_version", "size", "probes")
-_META = b"begat_index_version"
+#: states of a table that are kept for readers at work when pieces are merged
+_KEPT = dt.timedelta(days=1)
 _BATCH = 1000
 _SCAN = 16384
-_DAMAGE = "begat index verify lists what is damaged; restore a copy, or import an export"
 
 
 @ENGINES.add("lance")
 class LanceStore(Store):
     """See `begat.index.store.base.Store`. On object storage nothing stops two writers: let one write at a time."""
 
-    engine = "lance"
+    engine, sign = "lance", f"{MODELS}.lance"
 
     def __init__(self, where: str, mode: Mode, db: Any, patience: float) -> None:
         self.where, self.mode, self._db, self._patience = where, mode, db, patience
@@ -75,17 +88,16 @@ class LanceStore(Store):
     @classmethod
     def open(cls, where: str, mode: Mode, patience: float) -> LanceStore:
         """See `Store.open`."""
-        lancedb = _lancedb()
+        lancedb = load_lancedb()
         if "://" not in where and mode != "create":
-            _no_links(Path(where))
-        with _errors(where):
+            no_links(Path(where))
+        with errors(where):
             store = cls(where, mode, lancedb.connect(where, read_consistency_interval=dt.timedelta(0)), patience)
             if mode == "create":
                 with store._lock():
                     if MODELS in store._names():
                         raise InputError("there is an index already", file=where, fix="open it with mode 'write', or name another folder")
-                    store._db.create_table(BLOBS, schema=_schema(BLOBS), exist_ok=True)
-                    store._db.create_table(MODELS, schema=_schema(MODELS))
+                    store._db.create_table(MODELS, schema=schema_of(MODELS))
             store._check_layout()
         return store
 
@@ -98,18 +110,17 @@ class LanceStore(Store):
         self.must_write()
         kept: dict[str, Record] = {}
         present: list[str] = []
-        for record in records:
-            check_record(record, self.where)
+        for record in (r for batch in in_batches(records, self.where) for r in batch):
             if record.entry.id in kept:
                 present.append(record.entry.id)
             kept.setdefault(record.entry.id, record)
         with self._writing():
-            here = self._ids({_key(i) for i in kept})
+            here = self._ids({key_of(i) for i in kept})
             present += [i for i in kept if i in here.values()]
             for id in present:
                 if id in here.values():
                     kept.pop(id, None)
-            keys = [_key(i) for i in kept]
+            keys = [key_of(i) for i in kept]
             if len({*keys, *here}) != len(keys) + len(here):
                 raise InputError("two ids begin with the same 16 digits", file=self.where, fix="use an index of the engine sqlite")
             same_name = self._namesakes(list(kept.values()))
@@ -126,8 +137,8 @@ class LanceStore(Store):
                 if id not in here:
                     raise self.unknown(id)
             self._intend(wanted)
-            for some in _some(wanted):
-                self._table(MODELS).delete(f"id IN ({_quoted(some)})")
+            for some in in_thousands(wanted):
+                self._table(MODELS).delete(f"id IN ({quoted(some)})")
             self._sweep(wanted)
             self._intend(())
         return wanted
@@ -138,18 +149,20 @@ class LanceStore(Store):
 
         with self._writing():
             for name in self._names():
-                if name.startswith(PROBES):
+                if name != MODELS:
                     self._drop_orphans(name)
+                if name.startswith(PROBES):
                     table = self._table(name)
                     rows = table.count_rows()
                     if rows >= ANN_FROM:
                         # partitions follow the size; an index grown far past its size is made anew
-                        parts = int(4 * rows**0.5)
-                        table.optimize()
+                        parts = int(rows**0.5)
+                        table.optimize(cleanup_older_than=_KEPT)
                         table.create_index("bits", config=IvfFlat(distance_type="hamming", num_partitions=parts), replace=True)
+                        table.create_index("model", config=BTree(), replace=True)
                         continue
                 if name != BLOBS:  # merging would write every fingerprint again
-                    self._table(name).optimize()
+                    self._table(name).optimize(cleanup_older_than=_KEPT)
             for column in ("id", "key"):
                 self._table(MODELS).create_index(column, config=BTree(), replace=True)
 
@@ -160,11 +173,11 @@ class LanceStore(Store):
         ids = [r.entry.id for r in records]
         self._intend(ids)
         blobs = {"id": ids, "blob": [r.blob for r in records]}
-        self._table(BLOBS).add(pa.table(blobs, schema=_schema(BLOBS)))
+        self._made(BLOBS).add(pa.table(blobs, schema=schema_of(BLOBS)))
         groups: dict[str, list[tuple[int, Probe]]] = defaultdict(list)
         for record in records:
             for probe in record.probes:
-                groups[probe.kind].append((_key(record.entry.id), probe))
+                groups[probe.kind].append((key_of(record.entry.id), probe))
         for kind, group in groups.items():
             bits = pa.array(np.concatenate([p.bits for _, p in group]), pa.uint8())
             columns = [
@@ -173,20 +186,17 @@ class LanceStore(Store):
                 pa.array([p.part for _, p in group], pa.string()),
                 pa.FixedSizeListArray.from_arrays(bits, WIDTH),
             ]
-            name = PROBES + kind
-            if name not in self._names():
-                self._db.create_table(name, schema=_schema(name), exist_ok=True)
-            self._table(name).add(pa.table(columns, schema=_schema(name)))
+            self._made(PROBES + kind).add(pa.table(columns, schema=schema_of(PROBES + kind)))
         models = self._table(MODELS)
         first = self._next()
-        rows: dict[str, list[Any]] = {"seq": list(range(first, first + len(records))), "key": [_key(i) for i in ids]}
+        rows: dict[str, list[Any]] = {"seq": list(range(first, first + len(records))), "key": [key_of(i) for i in ids]}
         rows |= {f: [getattr(r.entry, f) for r in records] for f in FIELDS}
-        models.add(pa.table(rows, schema=_schema(MODELS)))
+        models.add(pa.table(rows, schema=schema_of(MODELS)))
         self._intend(())
         if models.version % _MERGE_EVERY == 0:
             for name in self._names():
                 if name != BLOBS:
-                    self._table(name).optimize()
+                    self._table(name).optimize(cleanup_older_than=_KEPT)
 
     def _next(self) -> int:
         found = self._table(MODELS).search().select(["seq"]).to_arrow()["seq"].to_numpy()
@@ -194,8 +204,8 @@ class LanceStore(Store):
 
     def _namesakes(self, records: Sequence[Record]) -> tuple[tuple[str, tuple[str, ...]], ...]:
         by_name: dict[str, list[str]] = defaultdict(list)
-        for some in _some(sorted({r.entry.name for r in records})):
-            found = self._table(MODELS).search().where(f"name IN ({_quoted(some)})").select(["seq", "name", "id"]).to_arrow().sort_by("seq")
+        for some in in_thousands(sorted({r.entry.name for r in records})):
+            found = self._table(MODELS).search().where(f"name IN ({quoted(some)})").select(["seq", "name", "id"]).to_arrow().sort_by("seq")
             for name, id in zip(found["name"].to_pylist(), found["id"].to_pylist(), strict=True):
                 by_name[name].append(id)
         out = []
@@ -208,18 +218,20 @@ class LanceStore(Store):
     def _sweep(self, ids: Iterable[str]) -> None:
         """Remove fingerprints and probes of models that are not in `models`."""
         here = self._stored(ids)
-        for some in _some([i for i in ids if i not in here]):
+        for some in in_thousands([i for i in ids if i not in here]):
             for name in self._names():
                 if name == BLOBS:
-                    self._table(name).delete(f"id IN ({_quoted(some)})")
+                    self._table(name).delete(f"id IN ({quoted(some)})")
                 elif name.startswith(PROBES):
-                    self._table(name).delete(f"model IN ({', '.join(str(_key(i)) for i in some)})")
+                    self._table(name).delete(f"model IN ({', '.join(str(key_of(i)) for i in some)})")
 
     def _drop_orphans(self, name: str) -> None:
-        known = set(self._table(MODELS).search().select(["key"]).to_arrow()["key"].to_pylist())
-        found = np.unique(self._table(name).search().select(["model"]).to_arrow()["model"].to_numpy())
-        for some in _some([m for m in found.tolist() if m not in known]):
-            self._table(name).delete(f"model IN ({', '.join(map(str, some))})")
+        """Remove what belongs to no model from a table of fingerprints or probes."""
+        mine, theirs = ("id", "id") if name == BLOBS else ("model", "key")
+        known = self._table(MODELS).search().select([theirs]).to_arrow()[theirs].unique().to_pylist()
+        found = self._table(name).search().select([mine]).to_arrow()[mine].unique().to_pylist()
+        for some in in_thousands(sorted(set(found) - set(known))):
+            self._table(name).delete(f"{mine} IN ({quoted(some) if name == BLOBS else ', '.join(map(str, some))})")
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -234,8 +246,8 @@ class LanceStore(Store):
             where.append(f"id = '{id}'" if len(id) == 64 else f"id LIKE '{id}%'")
         for column, value in (("name", name), ("family", family), ("format", format), ("header_digest", header_digest)):
             if value is not None:
-                where.append(f"{column} = {_quoted([value])}")
-        with _errors(self.where):
+                where.append(f"{column} = {quoted([value])}")
+        with errors(self.where):
             query = self._table(MODELS).search().select(["seq", *FIELDS])
             table = (query.where(" AND ".join(where)) if where else query).to_arrow().sort_by("seq")
         seen: set[str] = set()
@@ -248,32 +260,33 @@ class LanceStore(Store):
 
     def get(self, id: str) -> bytes:
         self.entry(id)
-        with _errors(self.where):
-            found = self._table(BLOBS).search().where(f"id = '{id}'").select(["blob"]).limit(1).to_arrow()["blob"].to_pylist()
+        with errors(self.where):
+            rows = self._table(BLOBS).search().where(f"id = '{id}'") if BLOBS in self._names() else None
+            found = [] if rows is None else rows.select(["blob"]).limit(1).to_arrow()["blob"].to_pylist()
         if not found:
-            raise _damaged(self.where, f"fingerprint {id} is missing")
+            raise damaged(self.where, f"fingerprint {id} is missing")
         if type(found[0]) is not bytes or hashlib.sha256(found[0]).hexdigest() != id:
-            raise _damaged(self.where, f"fingerprint {id} is not what was stored")
+            raise damaged(self.where, f"fingerprint {id} is not what was stored")
         return found[0]
 
     def probes(self, id: str) -> tuple[Probe, ...]:
         entry = self.entry(id)
         found = []
-        with _errors(self.where):
+        with errors(self.where):
             for kind in self._kinds():
-                rows = self._table(PROBES + kind).search().where(f"model = {_key(id)}").select(["layer", "part", "bits"]).to_arrow()
+                rows = self._table(PROBES + kind).search().where(f"model = {key_of(id)}").select(["layer", "part", "bits"]).to_arrow()
                 for batch in rows.to_batches():
                     labels = zip(batch.column("layer").to_pylist(), batch.column("part").to_pylist(), strict=True)
-                    found += [Probe(kind, layer, part, b) for (layer, part), b in zip(labels, _bits(batch), strict=True)]
+                    found += [Probe(kind, layer, part, b) for (layer, part), b in zip(labels, bits_of(batch), strict=True)]
         for probe in found:
             check_probe(probe, entry.name, self.where)
         if probe_sum(found) != entry.probe_sum:
-            raise _damaged(self.where, f"probes of model {id} are not what was stored")
+            raise damaged(self.where, f"probes of model {id} are not what was stored")
         return tuple(sorted(found, key=Probe.key))
 
     def nearest(self, kind: str, queries_QB: U8, k: int, *, exact: bool = False) -> list[Hit]:
         queries_QB = check_queries(queries_QB, k)
-        with _errors(self.where):
+        with errors(self.where):
             if check_kind(kind) not in self._kinds() or not len(queries_QB):
                 return []
             table = self._table(PROBES + kind)
@@ -283,7 +296,7 @@ class LanceStore(Store):
         hits = [Hit(q, ids[model], layer, part, far) for q, model, layer, part, far in found if model in ids]
         for hit in hits:
             if type(hit.layer) is not int or type(hit.part) is not str:
-                raise _damaged(self.where, f"probes of model {hit.id} are damaged")
+                raise damaged(self.where, f"probes of model {hit.id} are damaged")
         return hits
 
     def _by_index(self, table: Any, queries_QB: U8, k: int) -> list[tuple[int, int, int, str, int]]:
@@ -296,13 +309,13 @@ class LanceStore(Store):
         return sorted(rows, key=lambda r: (r[0], r[4]))
 
     def _by_scan(self, table: Any, queries_QB: U8, k: int) -> list[tuple[int, int, int, str, int]]:
-        """Every probe, streamed; LanceDB's own scan takes 30 times as long (benchmarks/index)."""
+        """Every probe, streamed once for all queries; LanceDB's own scan reads them once a query."""
         nearest, first = Nearest(queries_QB, k), 0
         labels: dict[int, tuple[int, int, str]] = {}
         for batch in table.search().select(["model", "layer", "part", "bits"]).to_batches(_SCAN):
             if not batch.num_rows:
                 continue
-            nearest.show(words(_bits(batch)), first)
+            nearest.show(words(bits_of(batch)), first)
             new = {at for q in range(len(queries_QB)) for at in nearest.found(q)[0].tolist() if at >= first}
             if new:
                 columns = [batch.column(c) for c in ("model", "layer", "part")]
@@ -316,23 +329,23 @@ class LanceStore(Store):
         return out
 
     def kinds(self) -> dict[str, int]:
-        with _errors(self.where):
+        with errors(self.where):
             counts = {kind: int(self._table(PROBES + kind).count_rows()) for kind in self._kinds()}
         return {kind: n for kind, n in counts.items() if n}
 
     def count(self) -> int:
-        with _errors(self.where):
+        with errors(self.where):
             return int(self._table(MODELS).count_rows())
 
     def verify(self) -> list[str]:
         try:
-            return [*self._verify_models(), *self._verify_probes()]
+            return [printable(f, 1000) for f in (*self._verify_models(), *self._verify_probes())]
         except InputError as err:
             return [str(err)]
 
     def _verify_models(self) -> Iterator[str]:
         entries: dict[str, Entry] = {}
-        with _errors(self.where):
+        with errors(self.where):
             found = self._table(MODELS).search().select(["seq", *FIELDS]).to_arrow().sort_by("seq")
         for values in zip(*(found[f].to_pylist() for f in FIELDS), strict=True):
             entry = Entry(*values)
@@ -345,8 +358,8 @@ class LanceStore(Store):
                 yield f"model {entry.id} is listed twice"
             entries[entry.id] = entry
         seen: set[str] = set()
-        with _errors(self.where):
-            for batch in self._table(BLOBS).search().select(["id", "blob"]).to_batches(64):
+        with errors(self.where):
+            for batch in self._table(BLOBS).search().select(["id", "blob"]).to_batches(64) if BLOBS in self._names() else ():
                 for id, blob in zip(batch.column("id").to_pylist(), batch.column("blob").to_pylist(), strict=True):
                     seen.add(id)
                     if id not in entries:
@@ -357,16 +370,16 @@ class LanceStore(Store):
             yield f"fingerprint {id} is missing"
 
     def _verify_probes(self) -> Iterator[str]:
-        known = {_key(e.id): e for e in self.manifest()}
+        known = {key_of(e.id): e for e in self.manifest()}
         sums: dict[int, int] = defaultdict(int)
         counts: dict[int, int] = defaultdict(int)
-        with _errors(self.where):
+        with errors(self.where):
             for kind in self._kinds():
                 for batch in self._table(PROBES + kind).search().select(["model", "layer", "part", "bits"]).to_batches(_SCAN):
                     if not batch.num_rows:
                         continue
                     rows = zip(batch.column("layer").to_pylist(), batch.column("part").to_pylist(), strict=True)
-                    hashes = row_sums(_bits(batch), np.array([label(kind, la, p) for la, p in rows], np.uint64))
+                    hashes = row_sums(bits_of(batch), np.array([label(kind, la, p) for la, p in rows], np.uint64))
                     for model, one in zip(batch.column("model").to_pylist(), hashes.tolist(), strict=True):
                         sums[model] = (sums[model] + one) % (1 << 64)
                         counts[model] += 1
@@ -394,44 +407,51 @@ class LanceStore(Store):
     def _table(self, name: str) -> Any:
         if name not in self._tables:
             table = self._db.open_table(name)
-            if table.schema.remove_metadata() != _schema(name).remove_metadata():
-                raise _damaged(self.where, f"table {name} has other columns than an index has")
+            if table.schema.remove_metadata() != schema_of(name).remove_metadata():
+                raise damaged(self.where, f"table {name} has other columns than an index has")
             self._tables[name] = table
         return self._tables[name]
+
+    def _made(self, name: str) -> Any:
+        """A table that the first `add` makes."""
+        if name not in self._names():
+            self._db.create_table(name, schema=schema_of(name), exist_ok=True)
+        return self._table(name)
 
     def _check_layout(self) -> None:
         """Version first: the columns of a newer layout may be others."""
         if MODELS not in self._names():
             raise InputError("holds no begat index", file=self.where, fix="name the folder or address that begat index made")
-        noted = (self._db.open_table(MODELS).schema.metadata or {}).get(_META, b"")
+        noted = (self._db.open_table(MODELS).schema.metadata or {}).get(META, b"")
         if not re.fullmatch(rb"[1-9][0-9]{0,5}", noted):
             raise InputError("is a LanceDB table, but no begat index", file=self.where, fix="name the folder or address that begat index made")
         if int(noted) > VERSION:
             expected = f"layout version up to {VERSION}"
             raise InputError("index was made by a newer begat", file=self.where, expected=expected, found=int(noted), fix="update begat")
-        self._table(MODELS)
-        self._table(BLOBS)
+        for name in (MODELS, BLOBS):
+            if name == MODELS or name in self._names():
+                self._table(name)
 
     def _stored(self, ids: Iterable[str]) -> set[str]:
         """Those of the ids that are stored."""
-        return set(ids) & set(self._ids({_key(i) for i in ids}).values())
+        return set(ids) & set(self._ids({key_of(i) for i in ids}).values())
 
     def _ids(self, keys: set[int]) -> dict[int, str]:
         """Ids of stored models by the key that probes carry."""
         ids: dict[int, str] = {}
-        for some in _some(sorted(keys)):
+        for some in in_thousands(sorted(keys)):
             found = self._table(MODELS).search().where(f"key IN ({', '.join(map(str, some))})").select(["key", "id"]).to_arrow()
             ids.update(zip(found["key"].to_pylist(), found["id"].to_pylist(), strict=True))
         for key, id in ids.items():
-            if _key(check_id(id, self.where)) != key:
-                raise _damaged(self.where, f"key of model {id} is not what was stored")
+            if key_of(check_id(id, self.where)) != key:
+                raise damaged(self.where, f"key of model {id} is not what was stored")
         return ids
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        with _errors(self.where), self._lock():
+        with errors(self.where), self._lock():
             if self._local is not None and (self._local / INTENT).exists():
-                self._sweep(_read_intent(self._local / INTENT))
+                self._sweep(read_intent(self._local / INTENT))
                 self._intend(())
             yield
 
@@ -457,107 +477,5 @@ class LanceStore(Store):
             return
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         with os.fdopen(os.open(self._local / LOCK, flags, 0o644), "r+b") as file:
-            _wait_for(file, self._patience, self.where)
+            wait_for(file, self._patience, self.where)
             yield
-
-
-def _wait_for(file: IO[bytes], patience: float, where: str) -> None:
-    """Take the lock, which the system drops when the process ends, however it ends."""
-    try:
-        fcntl = import_module("fcntl")
-    except ImportError:  # Windows: one writer at a time is then up to the user
-        return
-    until = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                raise InputError("another process is writing to this index", file=where, fix="try again when it is done") from None
-            time.sleep(0.02)
-        else:
-            return
-
-
-def _read_intent(file: Path) -> list[str]:
-    try:
-        ids = json.loads(file.read_text("ascii"))
-    except ValueError:
-        ids = None
-    if not isinstance(ids, list):
-        raise _damaged(str(file), "is not a list of ids")
-    return [check_id(i, str(file)) for i in ids]
-
-
-def _no_links(folder: Path) -> None:
-    for name in (f"{MODELS}.lance", f"{BLOBS}.lance"):
-        if (folder / name).is_symlink() or not (folder / name).is_dir():
-            raise InputError("is not a folder of an index", file=folder / name, fix="name the folder that begat index made")
-    for link in folder.iterdir():
-        if link.is_symlink():
-            raise InputError("is a link", file=link, fix="do not trust this index")
-
-
-def _lancedb() -> Any:
-    os.environ.setdefault("LANCE_LOG", "off")  # its log goes to stderr, where the one line of an error belongs
-    try:
-        return import_module("lancedb")
-    except ImportError:
-        raise MissingExtraError(
-            "index engine lance needs the packages lancedb and pyarrow", fix="pip install 'begat[index]'"
-        ) from None
-
-
-def _schema(name: str) -> Any:
-    import pyarrow as pa
-
-    if name == MODELS:
-        fields = [pa.field(f, pa.int64() if f in _WHOLE else pa.string()) for f in FIELDS]
-        return pa.schema([pa.field("seq", pa.int64()), pa.field("key", pa.int64()), *fields], metadata={_META: str(VERSION).encode()})
-    if name == BLOBS:
-        return pa.schema([pa.field("id", pa.string()), pa.field("blob", pa.large_binary())])
-    return pa.schema([
-        pa.field("model", pa.int64()), pa.field("layer", pa.int16()), pa.field("part", pa.string()), pa.field("bits", pa.list_(pa.uint8(), WIDTH)),
-    ])  # fmt: skip
-
-
-def _bits(batch: Any) -> U8:
-    """The column of vectors as uint8 [N, 32]."""
-    flat: U8 = batch.column("bits").flatten().to_numpy(zero_copy_only=False)
-    if flat.size != WIDTH * batch.num_rows:
-        raise ValueError("a vector is missing")
-    return flat.reshape(-1, WIDTH)
-
-
-def _key(id: str) -> int:
-    """The first 16 digits of an id as the signed number that probes carry."""
-    return int.from_bytes(bytes.fromhex(id[:16]), "big", signed=True)
-
-
-def _quoted(values: Sequence[str]) -> str:
-    """Text as SQL: only the quote has a meaning inside quotes."""
-    return ", ".join("'" + v.replace("'", "''") + "'" for v in values)
-
-
-def _some(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for at in range(0, len(values), _BATCH):
-        yield values[at : at + _BATCH]
-
-
-def _damaged(where: str, what: str) -> InputError:
-    return InputError(what, file=where, fix=_DAMAGE)
-
-
-@contextlib.contextmanager
-def _errors(where: str) -> Iterator[None]:
-    """The engine's errors as one line, its panics included."""
-    try:
-        yield
-    except (InputError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except (ValueError, RuntimeError, OSError, KeyError, TypeError, NotImplementedError) as err:
-        raise _damaged(where, f"cannot be used: {' '.join(str(err).split())[:160]}") from None
-    except BaseException as err:
-        if type(err).__name__ not in ("PanicException", "RustPanic"):
-            raise
-        raise _damaged(where, f"is damaged: {' '.join(str(err).split())[:160]}") from None

@@ -13,8 +13,6 @@ import begat.index.store.lance
 import begat.index.store.sqlite  # noqa: F401  (imports register the engines)
 from begat.errors import InputError
 from begat.index.store.base import ENGINES, PATIENCE, Mode, Store
-from begat.index.store.lance import MODELS
-from begat.index.store.sqlite import FILE
 
 #: the engine of a new index in a local folder; docs/index.md compares them
 DEFAULT_ENGINE = "sqlite"
@@ -53,6 +51,12 @@ def open_store(where: str | os.PathLike[str], mode: Mode = "read", *, engine: st
     return ENGINES[chosen].open(place, mode, patience)
 
 
+def holds_index(where: str | os.PathLike[str]) -> bool:
+    """Is there an index at `where`, or is it an address on object storage, where nothing else can be?"""
+    place = os.fspath(where)
+    return "://" in place or any(os.path.lexists(os.path.join(place, e.sign)) for _, e in ENGINES.items())
+
+
 def _remote(place: str, engine: str | None) -> str:
     if not _REMOTE.fullmatch(place):
         raise InputError("not an address begat can store to", file=place, expected="s3://, gs:// or az:// and a bucket")
@@ -67,7 +71,7 @@ def _prepare(folder: Path, engine: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     there = sorted(p.name for p in folder.iterdir() if not p.name.endswith((".new", ".lock")))
     if there:
-        known = (FILE in there and "sqlite") or (f"{MODELS}.lance" in there and "lance")
+        known = any(e.sign in there for _, e in ENGINES.items())
         raise InputError(
             "there is an index already" if known else "folder is not empty", file=folder, found=", ".join(there[:4]), fix="name a new folder"
         )
@@ -79,10 +83,10 @@ def _engine_of(folder: Path) -> str:
         raise InputError("no such folder", file=folder, fix="check the path, or make an index with begat index add")
     if not folder.is_dir():
         raise InputError("is not a folder", file=folder, fix="name the folder that begat index made")
-    here = [e for e, name in (("sqlite", FILE), ("lance", f"{MODELS}.lance")) if os.path.lexists(folder / name)]
+    here = [name for name, e in ENGINES.items() if os.path.lexists(folder / e.sign)]
     if len(here) != 1:
         raise InputError(
-            "folder holds two indexes" if here else "folder holds no begat index", file=folder, expected=f"{FILE} or {MODELS}.lance",
+            "folder holds two indexes" if here else "folder holds no begat index", file=folder, expected=" or ".join(e.sign for _, e in ENGINES.items()),
             fix="name the folder that begat index made",
         )  # fmt: skip
     return here[0]
