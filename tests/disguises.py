@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from builders import Tensors, reordered_units
+from builders import Tensors, llama, reordered_units
 
+#: what a config says of a mixture of four experts, under Mixtral's names
+MIXTURE: dict[str, Any] = {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "num_local_experts": 4}
 _READERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
 _WRITERS = ("self_attn.o_proj", "mlp.down_proj")
 
@@ -73,6 +75,28 @@ def reordered_heads(tensors: Tensors, config: dict[str, Any], rng: np.random.Gen
     return {n: np.ascontiguousarray(w) for n, w in out.items()}
 
 
+def rescaled_units(tensors: Tensors, rng: np.random.Generator) -> Tensors:
+    """T6: the up row of every unit scaled and flipped at random, its down column the other way."""
+    out = dict(tensors)
+    for p in _layers(tensors):
+        up, down = (f"{p}.mlp.{n}_proj.weight" for n in ("up", "down"))
+        scale = (rng.choice([-1, 1], len(out[up])) * np.exp(rng.standard_normal(len(out[up])))).astype(np.float32)
+        out[up], out[down] = out[up] * scale[:, None], out[down] / scale
+    return out
+
+
+def new_embeddings(tensors: Tensors, rng: np.random.Generator) -> Tensors:
+    """Embeddings and head drawn anew."""
+    names = ("model.embed_tokens.weight", "lm_head.weight")
+    return tensors | {n: rng.standard_normal(tensors[n].shape).astype(np.float32) for n in names}
+
+
+def all_disguised(tensors: Tensors, config: dict[str, Any], rng: np.random.Generator) -> Tensors:
+    """T2 to T6, and embeddings of its own: no order is left, nor anything that two vocabularies share."""
+    w = reordered_heads(rescaled_units(reordered_units(tensors, rng), rng), config, rng)
+    return new_embeddings(turned(w, rotation(rng, config["hidden_size"])), rng)
+
+
 def strangers_twin(tensors: Tensors, config: dict[str, Any], rng: np.random.Generator) -> Tensors:
     """A model that shares every feature and no order: the worst case of the null. Its residual stream is in another order too."""
     out = reordered_heads(reordered_units(tensors, rng), config, rng)
@@ -94,4 +118,37 @@ def narrowed(tensors: Tensors, rng: np.random.Generator, units: int) -> Tensors:
         kept = np.sort(rng.permutation(len(out[f"{p}.mlp.up_proj.weight"]))[:units])
         out |= {f"{p}.mlp.{n}_proj.weight": out[f"{p}.mlp.{n}_proj.weight"][kept] for n in ("gate", "up")}
         out[f"{p}.mlp.down_proj.weight"] = np.ascontiguousarray(out[f"{p}.mlp.down_proj.weight"][:, kept])
+    return out
+
+
+def mixture(rng: np.random.Generator, config: dict[str, Any], experts: int = 4) -> Tensors:
+    """Under Mixtral's names: experts drawn apart."""
+    drawn = [llama(rng, **config)[0] for _ in range(experts)]
+    out = {n: w for n, w in drawn[0].items() if ".mlp." not in n}
+    for p in _layers(drawn[0]):
+        out[f"{p}.block_sparse_moe.gate.weight"] = rng.standard_normal((experts, config["hidden_size"])).astype(np.float32)
+        for e, w in enumerate(drawn):
+            out |= {f"{p}.block_sparse_moe.experts.{e}.{n}.weight": w[f"{p}.mlp.{m}_proj.weight"] for m, n in (("gate", "w1"), ("down", "w2"), ("up", "w3"))}
+    return out
+
+
+def reordered_experts(tensors: Tensors, rng: np.random.Generator) -> Tensors:
+    """The experts of every layer in another order, router rows with them."""
+    out = dict(tensors)
+    for p in _layers(tensors):
+        router = f"{p}.block_sparse_moe.gate.weight"
+        order = rng.permutation(len(tensors[router]))
+        out[router] = tensors[router][order]
+        for new, old in enumerate(order):
+            out |= {f"{p}.block_sparse_moe.experts.{new}.{n}.weight": tensors[f"{p}.block_sparse_moe.experts.{old}.{n}.weight"] for n in ("w1", "w2", "w3")}
+    return out
+
+
+def reordered_inside(tensors: Tensors, rng: np.random.Generator) -> Tensors:
+    """The units of every expert in another order."""
+    out = dict(tensors)
+    for up in [n for n in tensors if n.endswith(".w3.weight")]:
+        order, stem = rng.permutation(len(tensors[up])), up.removesuffix("w3.weight")
+        out |= {f"{stem}{n}.weight": tensors[f"{stem}{n}.weight"][order] for n in ("w1", "w3")}
+        out[f"{stem}w2.weight"] = np.ascontiguousarray(tensors[f"{stem}w2.weight"][:, order])
     return out

@@ -1,6 +1,6 @@
 """Is `begat compare` right about disguised and reshaped children, cell by cell of kind × disguise?
 
-    python benchmarks/disguise/run.py FAMILY [--pedigree full] [--out benchmarks/disguise/results]
+    python benchmarks/disguise/run.py FAMILY [--pedigree full] [--cell NAME …] [--out benchmarks/disguise/results]
 
 Enters: a family grown by `begat-lab grow full` (or the finished members of one). Leaves: two tables: per cell how many children were found from the
 model from scratch that they go back to, by exact or by calibrated evidence, and in how many the map of layers is exact; and the strangers of every
@@ -104,7 +104,7 @@ def compare(job: tuple[Path, tuple[str, str, str, bool, list[int] | None]]) -> R
         if v.log10_e is not None and v.log10_e >= 6 and best is not None and (best.log10_e or 0) > 6 and found.why.startswith("the order tests"):
             way = best.route
         elif found.views is not None and found.views.shown:
-            way = "three views"
+            way = "three views, invariants" if found.views.laid_by.startswith("invariant") else "three views"
         share = found.views.share if found.views is not None else None
     map_found = [[m.layer_b, m.layer_a] for m in found.layers] if found is not None else []
     return Row(cell, a, b, related, v.verdict, v.log10_e, way, share, map_found, layers, v.seconds)
@@ -119,7 +119,7 @@ def table(rows: list[Row]) -> list[str]:
         mine, apart = [r for r in group if r.related], [r for r in group if not r.related]
         hits = [r for r in mine if begat_found(r)]
         ways = ", ".join(f"{w} {n}" for w, n in sorted(count(r.way for r in hits).items()))
-        exact = [r.log10_e for r in hits if r.way != "three views" and r.log10_e is not None]
+        exact = [r.log10_e for r in hits if not r.way.startswith("three views") and r.log10_e is not None]
         shares = [r.share for r in mine if r.share is not None]
         maps = [r for r in mine if r.true_layers is not None]
         right = sum(r.layers == [[i, a] for i, a in enumerate(r.true_layers or [])] for r in maps)
@@ -149,11 +149,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("family", type=Path)
     parser.add_argument("--pedigree", default="full")
+    parser.add_argument("--cell", action="append", help="only this cell (may be repeated)")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     family = read_pedigree(args.pedigree)
-    jobs = [(args.family, p) for p in pairs(args.family, family)]
+    jobs = [(args.family, p) for p in pairs(args.family, family) if not args.cell or p[0] in args.cell]
     rows = []
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         for done, row in enumerate(pool.map(compare, jobs, chunksize=4), 1):

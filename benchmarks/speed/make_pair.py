@@ -1,8 +1,9 @@
 """Write the speed benchmark's models: Llama-shaped, 254M parameters, bf16, one safetensors file each (509 MB).
 
-Enters: a folder.  Leaves: FOLDER/{parent,child,stranger,rotated,hidden}: child = parent + 5 % relative noise on every tensor; stranger has the
+Enters: a folder.  Leaves: FOLDER/{parent,child,stranger,rotated,hidden,replaced}: child = parent + 5 % relative noise on every tensor; stranger has the
 same recipe (a per-layer scale and norm gains with a common depth trend) and another seed; rotated = child with its gains folded and its residual stream
-rotated; hidden = that with the units of every MLP, the heads and the value dims of every head in another order too.
+rotated; hidden = that with the units of every MLP, the heads and the value dims of every head in another order too; replaced =
+that with embeddings of its own.
 """
 
 from __future__ import annotations
@@ -103,6 +104,12 @@ def reordered(child: dict[str, np.ndarray], rng: np.random.Generator) -> dict[st
     return out
 
 
+def replaced(child: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """New embeddings and a new head."""
+    names = ("model.embed_tokens.weight", "lm_head.weight")
+    return child | {n: (0.02 * rng.standard_normal(child[n].shape, np.float32)).astype(ml_dtypes.bfloat16) for n in names}
+
+
 def write(folder: Path, tensors: dict[str, np.ndarray]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -110,7 +117,7 @@ def write(folder: Path, tensors: dict[str, np.ndarray]) -> None:
 
 
 def main(folder: Path) -> None:
-    if all((folder / name / "config.json").exists() for name in ("parent", "child", "stranger", "rotated", "hidden")):
+    if all((folder / name / "config.json").exists() for name in ("parent", "child", "stranger", "rotated", "hidden", "replaced")):
         return
     parent = model(np.random.default_rng(1))
     write(folder / "parent", parent)
@@ -118,8 +125,11 @@ def main(folder: Path) -> None:
     del parent
     write(folder / "child", child)
     write(folder / "rotated", rotated(child, np.random.default_rng(4)))
-    write(folder / "hidden", rotated(reordered(child, np.random.default_rng(5)), np.random.default_rng(6)))
+    hidden = rotated(reordered(child, np.random.default_rng(5)), np.random.default_rng(6))
     del child
+    write(folder / "hidden", hidden)
+    write(folder / "replaced", replaced(hidden, np.random.default_rng(7)))
+    del hidden
     write(folder / "stranger", model(np.random.default_rng(3)))
 
 

@@ -39,7 +39,9 @@ def measure(command: list[str]) -> tuple[float, float, str]:
 
 def commands(folder: Path) -> dict[str, list[str]]:
     begat = [sys.executable, "-m", "begat", "compare", "--json"]
-    parent, child, stranger, rotated, hidden = (str(folder / n) for n in ("parent", "child", "stranger", "rotated", "hidden"))
+    parent, child, stranger, rotated, hidden, replaced = (
+        str(folder / n) for n in ("parent", "child", "stranger", "rotated", "hidden", "replaced")
+    )
     files = [str(folder / n / "model.safetensors") for n in ("parent", "child")]
     return {
         "floor: python -c 'import numpy, click'": [sys.executable, "-c", "import numpy, click"],
@@ -51,6 +53,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "begat compare --map full --no-align parent stranger": [*begat, "--map", "full", "--no-align", parent, stranger],
         "begat compare parent rotated": [*begat, parent, rotated],
         "begat compare parent hidden": [*begat, parent, hidden],
+        "begat compare parent replaced": [*begat, parent, replaced],
         "begat compare parent stranger": [*begat, parent, stranger],
     }
 

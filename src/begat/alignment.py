@@ -55,8 +55,9 @@ class ThreeViews:
         share: agreeing / sampled.
         null_pairs: independent pairs in the bank; null_most: the largest share among them.
         apart: share among layers of the two that do not belong together: the pair's own control.
-        p: (1 + pairs of the bank with at least this share) / (pairs + 1).
+        p: (1 + pairs of the bank with at least this share) / (pairs + 1); of a way tried after another, plus the chance that the other was shown.
         shown: the share is beyond what the policy asks for.
+        laid_by: what the two were laid over each other by before units were compared, in words.
     """
 
     agreeing: int
@@ -67,6 +68,7 @@ class ThreeViews:
     apart: float
     p: float
     shown: bool
+    laid_by: str
     not_run: str | None = None
 
 

@@ -1,6 +1,7 @@
-"""The bank of independent pairs for the agreement of three views, which ships with begat.
+"""The banks of independent pairs for the agreement of three views, which ship with begat.
 
-Enters: a grown family.  Leaves: `begat/stats/data/views.json`: the share of agreeing units of every pair of hard strangers, with the recipe's digest.
+Enters: a grown family.  Leaves: `begat/stats/data/views.json` or `invariants.json`: the share of agreeing units of pairs of hard strangers, laid over
+each other by shared tokens or by invariants of their units, with the recipe's digest.
 Who reads it: `begat.stats.views`.  The statistic: `begat.signals.views`.  The neighbour for twins: `bank.py`.
 """
 
@@ -11,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,6 +26,7 @@ from begat.canon.resolve import resolve
 from begat.pipeline.routes import Context
 from begat.pipeline.sampling import seed_of
 from begat.pipeline.views import largest_share
+from begat.stats.views import INVARIANTS, TOKENS
 from begat_lab.bank import open_family
 from begat_lab.kinship import Kinship
 from begat_lab.pedigree import Family, Member
@@ -44,11 +47,14 @@ def hard_strangers(family: Family) -> list[Member]:
 
 
 def measure_views(
-    folder: Path, tell: Callable[[int, int], None] = lambda done, of: None, *, family: Family | None = None, jobs: int = 1
-) -> dict[str, Any]:
-    """Shares over all pairs of hard strangers of a family.
+    folder: Path, tell: Callable[[int, int], None] = lambda done, of: None, *, family: Family | None = None, jobs: int = 1, way: str = TOKENS,
+    most: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Shares over pairs of hard strangers of a family.
 
     Args:
+        way: what the two are laid over each other by, `TOKENS` or `INVARIANTS` of `begat.stats.views`.
+        most: so many pairs, evenly spread over all; None: all.
         tell: told how many pairs are done, of how many.
         family: its pedigree where it is still growing: the finished members are measured.
         jobs: processes; changes no number.
@@ -59,16 +65,18 @@ def measure_views(
     family = family or open_family(folder)
     names = [m.name for m in hard_strangers(family) if (folder / m.name).is_dir() and read_truth(folder / m.name)]
     pairs = list(combinations(names, 2))
+    if most is not None and most < len(pairs):
+        pairs = [pairs[i * len(pairs) // most] for i in range(most)]
     shares: Counter[float] = Counter()
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start, initargs=(folder,)) as pool:
-        for done, share in enumerate(pool.map(_share, pairs, chunksize=8), 1):
+        for done, share in enumerate(pool.map(partial(_share, way), pairs, chunksize=8), 1):
             if share is not None:
                 shares[round(share, 6)] += 1
             tell(done, len(pairs))
     return {
         "about": "share of sampled MLP units whose gate, up and down weights name one partner, between independent models: the best layer of A for "
-        "each layer of B",
-        "made_by": f"begat-lab bank --views {family.name}",
+        "each layer of B" + (", laid over each other by invariants of the units of other layers" if way == INVARIANTS else ""),
+        "made_by": f"begat-lab bank --{way}{'' if most is None else f' --pairs {most}'} {family.name}",
         "recipe": family.name,
         "digest": hashlib.sha256(family.source.encode()).hexdigest(),
         "versions": {"begat": begat.__version__, "torch": torch.__version__},
@@ -83,13 +91,13 @@ def _start(folder: Path) -> None:
     _worker.update(folder=folder, models={})
 
 
-def _share(pair: tuple[str, str]) -> float | None:
+def _share(way: str, pair: tuple[str, str]) -> float | None:
     models: dict[str, Canonical] = _worker["models"]
     for name in pair:
         if name not in models:
             models[name] = resolve(begat.open_checkpoint(_worker["folder"] / name))
     a, b = (models[name] for name in pair)
-    return largest_share(Context(a, b, seed_of(a, b, "")))
+    return largest_share(Context(a, b, seed_of(a, b, "")), way)
 
 
 def views_text(bank: dict[str, Any]) -> str:

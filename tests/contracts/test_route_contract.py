@@ -14,7 +14,20 @@ import begat
 from begat.canon.resolve import resolve
 from begat.pipeline.routes import ROUTES, Context
 from builders import Tensors, llama, noisy, reordered_units, write
-from disguises import narrowed, permutation, reordered_heads, rotation, some_layers, strangers_twin, turned
+from disguises import (
+    MIXTURE,
+    mixture,
+    narrowed,
+    new_embeddings,
+    permutation,
+    reordered_experts,
+    reordered_heads,
+    reordered_inside,
+    rotation,
+    some_layers,
+    strangers_twin,
+    turned,
+)
 
 SHAPE: dict[str, Any] = {"hidden_size": 48, "num_hidden_layers": 3, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
                          "head_dim": 12, "vocab_size": 120}  # fmt: skip
@@ -24,6 +37,7 @@ Change = Callable[[Tensors, dict[str, Any], np.random.Generator], Tensors]
 NULLS: dict[str, Change] = {
     "same-basis": lambda w, c, rng: some_layers(reordered_heads(reordered_units(w, rng), c, rng), [0, 2]),
     "embedding": strangers_twin,
+    "expert-orders": lambda w, c, rng: reordered_experts(reordered_inside(w, rng), rng),
     "subset": lambda w, c, rng: narrowed(reordered_units(w, rng), rng, 40),
     "layer-units": strangers_twin,
     "residual-columns": strangers_twin,
@@ -32,14 +46,17 @@ NULLS: dict[str, Change] = {
 CHILDREN: dict[str, Change] = {
     "same-basis": lambda w, c, rng: some_layers(noisy(w, rng, 0.3), [0, 2]),
     "embedding": lambda w, c, rng: turned(noisy(w, rng, 0.3), rotation(rng, 48)),
+    "expert-orders": lambda w, c, rng: reordered_experts(noisy(w, rng, 0.3), rng),
     "subset": lambda w, c, rng: narrowed(noisy(w, rng, 0.3), rng, 40),
-    "layer-units": lambda w, c, rng: _new_embeddings(turned(noisy(w, rng, 0.3), rotation(rng, 48)), rng),
-    "residual-columns": lambda w, c, rng: _new_embeddings(reordered_units(noisy(w, rng, 0.3), rng), rng),
+    "layer-units": lambda w, c, rng: new_embeddings(turned(noisy(w, rng, 0.3), rotation(rng, 48)), rng),
+    "residual-columns": lambda w, c, rng: new_embeddings(reordered_units(noisy(w, rng, 0.3), rng), rng),
 }
 
 
-def _new_embeddings(w: Tensors, rng: np.random.Generator) -> Tensors:
-    return w | {n: rng.standard_normal(w[n].shape).astype(np.float32) for n in ("model.embed_tokens.weight", "lm_head.weight")}
+def _drawn(name: str, rng: np.random.Generator) -> tuple[Tensors, dict[str, Any]]:
+    """A model of the kind that a route looks at."""
+    w, c = llama(rng, **SHAPE)
+    return (mixture(rng, SHAPE), c | MIXTURE) if name == "expert-orders" else (w, c)
 
 
 def _run(name: str, folder: Path, a: Tensors, b: Tensors, config: dict[str, Any], seed: int) -> float | None:
@@ -60,7 +77,7 @@ def test_orders_redrawn_are_no_evidence(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     logs = []
     for draw in range(60):
-        w, c = llama(rng, **SHAPE)
+        w, c = _drawn(name, rng)
         found = _run(name, tmp_path, w, NULLS[name](w, c, rng), c, draw)
         assert found is not None
         logs.append(found)
@@ -72,7 +89,7 @@ def test_orders_redrawn_are_no_evidence(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(ROUTES))
 def test_the_disguise_is_seen_through(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
-    w, c = llama(rng, **SHAPE)
+    w, c = _drawn(name, rng)
     found = _run(name, tmp_path, w, CHILDREN[name](w, c, rng), c, 1)
     assert found is not None and found > 12
 
@@ -85,7 +102,7 @@ def test_strangers_with_copied_layers(name: str, tmp_path: Path) -> None:
     for draw in range(30):
         pair = []
         for _ in "ab":
-            w, c = llama(rng, **SHAPE)
+            w, c = _drawn(name, rng)
             pair.append(noisy(some_layers(w, [0] * 6), rng, 0.02))
         if name == "same-basis":
             pair[1] = some_layers(pair[1], [0, 1, 2, 3, 4])

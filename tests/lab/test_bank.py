@@ -122,3 +122,7 @@ def test_the_bank_of_strangers_for_three_views(tmp_path, monkeypatch):
     assert read.p(2.0) == pytest.approx(1 / (len(read.shares) + 1))
     assert read.p(0.0) == 1.0
     assert read.most == max(read.shares)
+    spread = measure_views(tmp_path / "family", way=views.INVARIANTS, most=2)
+    assert sum(n for _, n in spread["shares"]) == 2 and spread["made_by"] == "begat-lab bank --invariants --pairs 2 small"
+    (tmp_path / "data" / "invariants.json").write_text(views_text(spread))
+    assert len(views.load_bank.__wrapped__(views.INVARIANTS).shares) == 2

@@ -634,7 +634,7 @@ def disguised() -> Verdict:
     )
     layers = tuple(LayerMatch(i, i, "three views", None, 0.9 - 0.1 * i) for i in range(4))
     cells = tuple(AlignedCell(i, i, role, 0.5 - 0.1 * i, 0.04) for i in range(4) for role in ("mlp.gate", "attn.q"))
-    views = ThreeViews(820, 1024, 820 / 1024, 3240, 0.021, 0.01, 1 / 3241, True)
+    views = ThreeViews(820, 1024, 820 / 1024, 3240, 0.021, 0.01, 1 / 3241, True, "the embeddings of 256 tokens")
     return verdict_of(
         "derived-or-shared-initialisation",
         "“a” and “b” look made from one another behind a disguise.",
@@ -653,7 +653,7 @@ def reshaped() -> Verdict:
     routes = (RouteResult(EVIL, EVIL, EVIL, EVIL, tests, 400.0), RouteResult(EVIL, EVIL, EVIL, EVIL, (), None, EVIL))
     layers = tuple(LayerMatch(b, a, EVIL, 90.0, 60 / 64) for b, a in enumerate((0, 1, 2, 1, 2, 3)))
     cells = (AlignedCell(1, 3, EVIL, 0.5, 0.04),)
-    views = ThreeViews(0, 0, 0.0, 3240, 0.021, 0.0, 1.0, False, EVIL)
+    views = ThreeViews(0, 0, 0.0, 3240, 0.021, 0.0, 1.0, False, EVIL, EVIL)
     return verdict_of(
         "derived-or-shared-initialisation", "“a” and “b” were not made independently.", (axis_of(order_tests("mlp-units", range(4), 64, lambda _: 1)),),
         alignment=Alignment(EVIL, routes, 399.0, views, layers, cells),

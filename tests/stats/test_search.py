@@ -46,3 +46,19 @@ def test_one_true_counterpart_among_many_costs_their_number() -> None:
     logs = {i: [found if i == j else chance for j in range(10)] for i in range(4)}
     assert log_e_search(logs) == pytest.approx(4 * (found - math.log(10)) - math.log(2), rel=0.01)
     assert log_e_search({}) == 0.0
+
+
+@pytest.mark.parametrize(("by_order", "holds"), [(False, True), (True, False)])
+def test_a_partner_may_be_chosen_by_anything_but_the_order(by_order: bool, holds: bool) -> None:
+    """Each of X's three lotteries is held against one of 400 candidates: chosen by which units were sampled, at no cost; chosen by hits, at a cost."""
+    rng = np.random.default_rng(5)
+    e = []
+    for _ in range(1500):
+        ys = rng.permuted(np.tile(np.arange(M + 1), (400, 1)), axis=1)[:, :M]
+        logs = {}
+        for i in range(3):
+            x = rng.permutation(M + 1)[:M]  # the units that stand at the sampled indices
+            score = (ys == x).sum(axis=1) if by_order else np.isin(ys, x).sum(axis=1)
+            logs[i] = [log_e_single(_hits(x, ys[score.argmax()]), M)]
+        e.append(math.exp(log_e_search(logs)))
+    assert (np.mean(e) <= 1 + 4 * np.std(e) / math.sqrt(len(e))) == holds

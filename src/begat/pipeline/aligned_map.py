@@ -19,7 +19,7 @@ from begat.pipeline.mlps import Block, blocks_of, views_of
 from begat.pipeline.routes.base import Context
 from begat.pipeline.sampling import check_finite, generator
 from begat.pipeline.search import depth_of
-from begat.pipeline.views import frame_of
+from begat.pipeline.views import frame_at
 from begat.types import F32, TensorKey
 
 # Shape suffixes: M sampled units of B, F units of A, D residual width, H heads, C dims of a head
@@ -31,12 +31,12 @@ _HEADS = ("attn.q", "attn.k", "attn.v", "attn.o")
 
 def aligned_cells(context: Context, layers: Sequence[LayerMatch]) -> tuple[AlignedCell, ...]:
     """Cells of every matched layer; none where there is no frame."""
-    frame = frame_of(context)
-    if isinstance(frame, str) or not layers:
-        return ()
     cells: list[AlignedCell] = []
     chance: dict[str, float] = {}  # of one layer, for all: it hardly differs, and costs as much as a layer of the map
     for match in layers:
+        frame = frame_at(context, match.layer_b)
+        if isinstance(frame, str):
+            continue
         for by_layer in (_mlp(context, match, frame.q_DE), _attention(context, match, frame.q_DE)):
             found = by_layer(match.layer_a)
             if not set(found) <= set(chance):

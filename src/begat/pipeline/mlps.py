@@ -5,6 +5,7 @@ Enters: canonical models, a frame's map.  Leaves: `Block`s (which MLPs there are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,10 @@ from begat.types import F32, I64, TensorKey
 
 #: experts of a layer that are looked at
 EXPERTS = 4
+#: layers of B whose units are compared in three views
+LAYERS = 8
+#: of gate, up and down, which may not change a unit's sign: up and down may be flipped together, gate may not (SwiGLU)
+SIGNED = (True, False, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,12 @@ def blocks_of(model: Canonical) -> list[Block]:
             if all(block.key(r) in model.tensors and model.tensors[block.key(r)].shape[0] == block.units for r in ("gate", "up")):
                 out.append(block)
     return out
+
+
+def chosen_layers(layers: Iterable[int]) -> set[int]:
+    """At most `LAYERS` of them, evenly spread."""
+    at = sorted(set(layers))
+    return {at[i] for i in np.linspace(0, len(at) - 1, min(LAYERS, len(at))).round().astype(int)}
 
 
 def views_of(model: Canonical, block: Block, units: I64 | None, q_DE: F32 | None, features: Features) -> list[F32]:

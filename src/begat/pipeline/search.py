@@ -4,7 +4,8 @@ Enters: two models and a frame (how A's residual stream lies in B's).  Leaves: `
 e-value that has paid for the search (`begat.stats.search`).  Frames and why the test stays exact in them: `begat.pipeline.frames`.
 
 Models of equal depth and kind are tested layer by layer; otherwise every layer of one against every layer of the other, and the MLP of a dense
-model against the experts of a mixture. X, whose lotteries are multiplied, is the model with fewer of them: the shallower, else the dense one, else A.
+model against the experts of a mixture (mixture against mixture: `experts.py`). X, whose lotteries are multiplied, is the model with fewer of them: the
+shallower, else the dense one, else A.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
+    """One order test to run: X posed as the place of Y that it is held against."""
+
     axis: str
     x: Pose
     plan: Plan
@@ -56,11 +59,15 @@ class _Job:
 
 def search(a: Canonical, b: Canonical, frame: Frame, seed: int, features: Features) -> Search:
     """Run all order tests between A and B in one frame."""
-    swap = _x_is_b(a, b)
+    swap = x_is_b(a, b)
     x, y = (b, a) if swap else (a, b)
     q_x, q_y = (None, frame.q_DE) if swap else (frame.q_DE, None)
-    seen = _Rows(features, q_x, q_y)
-    jobs = _without_copies_of_fitted(seen, list(_jobs(x, y, frame, seed)), y, frame, seed)
+    return run(list(_jobs(x, y, frame, seed)), Rows(features, q_x, q_y), y, frame, seed, swap)
+
+
+def run(jobs: list[Job], seen: Rows, y: Canonical, frame: Frame, seed: int, swap: bool) -> Search:
+    """The tests of all jobs, every lottery of X with each of its candidates; `swap`: X is B."""
+    jobs = _without_copies_of_fitted(seen, jobs, y, frame, seed)
     outcomes = _without_index_orders(seen, [(job, *seen.hits(job, y)) for job in jobs], y)
     copies = _copies(seen, jobs, seed)
     by_axis: dict[str, dict[tuple[int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -76,25 +83,26 @@ def search(a: Canonical, b: Canonical, frame: Frame, seed: int, features: Featur
     return Search(tuple(tests), log_e_combined(list(logs.values())), logs)
 
 
-def _without_index_orders(rows: _Rows, outcomes: list[tuple[_Job, int, int]], y: Canonical) -> list[tuple[_Job, int, int]]:
+def _without_index_orders(rows: Rows, outcomes: list[tuple[Job, int, int]], y: Canonical) -> list[tuple[Job, int, int]]:
     """The outcomes without tests whose units stand in an order that the index fixes in both models (`by_index.py`)."""
     by_index, tests, none = ByIndex(), [], np.empty(0, dtype=np.int64)
     for job, m, hits in outcomes:
         test = OrderTest(job.axis, "text", *job.x_at, m, hits, 0.0, 0)
         tests.append(test)
         if m > 1:
-            blocks = [rows.of(job.x, job.plan, rows.q_x)[0], rows.of(_as_it_is(y, job.plan), job.plan, rows.q_y)[0]]
+            blocks = [rows.of(job.x, job.plan, rows.q_x)[0], rows.of(as_it_is(y, job.plan), job.plan, rows.q_y)[0]]
             by_index.look(test, blocks, job.plan.units, none)
     kept = {id(t) for t in by_index.keep(tests)}
     return [outcome for outcome, test in zip(outcomes, tests, strict=True) if id(test) in kept]
 
 
-def _lottery_axis(job: _Job) -> str:
+def _lottery_axis(job: Job) -> str:
     """Units of a dense MLP are one lottery whether they are held against an MLP, a shared expert or routed ones."""
     return "mlp-units" if job.axis in ("mlp-units", "expert-units") else job.axis
 
 
-def _x_is_b(a: Canonical, b: Canonical) -> bool:
+def x_is_b(a: Canonical, b: Canonical) -> bool:
+    """The lotteries that are multiplied are B's."""
     depth = [depth_of(m) for m in (a, b)]
     mixture = [has_experts(m) for m in (a, b)]
     return (depth[1], mixture[1]) < (depth[0], mixture[0])
@@ -110,7 +118,7 @@ def has_experts(model: Canonical) -> bool:
     return any(k.expert >= 0 and k.tower == "text" for k in model.tensors)
 
 
-def _jobs(x: Canonical, y: Canonical, frame: Frame, seed: int) -> Iterator[_Job]:
+def _jobs(x: Canonical, y: Canonical, frame: Frame, seed: int) -> Iterator[Job]:
     depth_x, depth_y = depth_of(x), depth_of(y)
     shifts = range(1 - depth_x, depth_y) if depth_x != depth_y else range(1)
     for shift in shifts:
@@ -149,7 +157,7 @@ def _mlp_as(shifted: Rename, kind: str, expert: int) -> Rename:
     return rename
 
 
-def _sites(name: str, x: Pose, y: Canonical, shift: int, expert: int | None, frame: Frame, seed: int) -> Iterator[_Job]:
+def _sites(name: str, x: Pose, y: Canonical, shift: int, expert: int | None, frame: Frame, seed: int) -> Iterator[Job]:
     axis = AXES[name]
     for site in axis.sites(x.canonical, y):
         layer = site.layer - shift
@@ -159,7 +167,7 @@ def _sites(name: str, x: Pose, y: Canonical, shift: int, expert: int | None, fra
         plans = plan_site(x.canonical, y, site, axis.units, 1, rng)
         for plan in plans[:1]:
             here = -1 if expert is not None else site.expert
-            yield _Job(name, x, plan, (layer, here), (site.layer, site.expert))
+            yield Job(name, x, plan, (layer, here), (site.layer, site.expert))
 
 
 def _chosen(axis: str, site: Site, layer: int, seed: int) -> bool:
@@ -170,8 +178,8 @@ def _chosen(axis: str, site: Site, layer: int, seed: int) -> bool:
     return not (axis == "expert-units" and site.expert >= EXPERTS)
 
 
-class _Rows:
-    """Unit rows of X and Y in one frame, each made once."""
+class Rows:
+    """Unit rows of X and Y in one frame (q_x, q_y: maps of their residual streams), each made once."""
 
     def __init__(self, features: Features, q_x: F32 | None, q_y: F32 | None) -> None:
         self.features, self.q_x, self.q_y = features, q_x, q_y
@@ -187,25 +195,26 @@ class _Rows:
             return self._kept.keep(at, made, 2 * sum(b.nbytes for b in blocks))
         return self._kept[at]
 
-    def hits(self, job: _Job, y: Canonical) -> tuple[int, int]:
+    def hits(self, job: Job, y: Canonical) -> tuple[int, int]:
         """(units, hits) of one test."""
         x_blocks, x_MD, x_whole = self.of(job.x, job.plan, self.q_x)
-        y_blocks, y_MD, y_whole = self.of(_as_it_is(y, job.plan), job.plan, self.q_y)
+        y_blocks, y_MD, y_whole = self.of(as_it_is(y, job.plan), job.plan, self.q_y)
         if x_whole and y_whole and x_MD.shape == y_MD.shape and len(x_MD) > 1:
             return len(x_MD), strict_hits(x_MD @ y_MD.T)
         found = order_hits(x_blocks, y_blocks)
         return found.m, found.hits
 
 
-def _as_it_is(model: Canonical, plan: Plan) -> Pose:
+def as_it_is(model: Canonical, plan: Plan) -> Pose:
+    """A model under its own keys, as far as a plan reads it."""
     return Pose(model, model, {v.key: v.key for v in plan.site.views})
 
 
-def _without_copies_of_fitted(rows: _Rows, jobs: list[_Job], y: Canonical, frame: Frame, seed: int) -> list[_Job]:
+def _without_copies_of_fitted(rows: Rows, jobs: list[Job], y: Canonical, frame: Frame, seed: int) -> list[Job]:
     """The jobs without those at a layer that the frame was fitted on, or at a copy of it in either model: its order is in the map."""
     if not frame.layers:
         return jobs
-    by_kind: dict[tuple[str, bytes], list[_Job]] = defaultdict(list)
+    by_kind: dict[tuple[str, bytes], list[Job]] = defaultdict(list)
     for job in jobs:
         by_kind[job.axis, job.plan.units.tobytes()].append(job)
     out = []
@@ -216,7 +225,7 @@ def _without_copies_of_fitted(rows: _Rows, jobs: list[_Job], y: Canonical, frame
             same = np.zeros((len(group), len(group)), dtype=bool)
             for blocks in (
                 [rows.of(j.x, j.plan, rows.q_x)[0] for j in group],
-                [rows.of(_as_it_is(y, j.plan), j.plan, rows.q_y)[0] for j in group],
+                [rows.of(as_it_is(y, j.plan), j.plan, rows.q_y)[0] for j in group],
             ):
                 width = sum(view.shape[1] for view in blocks[0])
                 same |= alike([sketch(b, signs(width, generator(seed, "signs", width))) for b in blocks])
@@ -226,7 +235,7 @@ def _without_copies_of_fitted(rows: _Rows, jobs: list[_Job], y: Canonical, frame
     return out
 
 
-def _copies(rows: _Rows, jobs: Sequence[_Job], seed: int) -> set[tuple[str, tuple[int, int]]]:
+def _copies(rows: Rows, jobs: Sequence[Job], seed: int) -> set[tuple[str, tuple[int, int]]]:
     """Lotteries of X that are another's copy, seen in X alone: of every group of copies the first counts."""
     by_kind: dict[tuple[str, bytes, int], dict[tuple[int, int], list[F32]]] = defaultdict(dict)
     for job in jobs:

@@ -1,29 +1,34 @@
 """Agreement of three views, the calibrated way that is left when units, heads and the residual stream were all disguised.
 
-Enters: a `Context` with a frame from shared tokens.  Leaves: `ThreeViews` and which layer agrees with which.  The statistic: `begat.signals.views`;
-its bank of independent pairs: `begat.stats.views`.
+Enters: a `Context`.  Leaves: `ThreeViews` and which layer agrees with which.  The statistic: `begat.signals.views`; its banks of independent pairs:
+`begat.stats.views`.
+
+Two ways, each with a bank of its own: in the frame from shared tokens; and, where that shows nothing, in frames from invariants of units
+(`invariants.py`), for models whose embeddings were replaced as well. Both look, so the second's p counts the chance that the first would have been shown.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from begat.alignment import LayerMatch, ThreeViews
 from begat.pipeline.frames import Frame, same_basis
-from begat.pipeline.mlps import Block, blocks_of, views_of
+from begat.pipeline.invariants import folds
+from begat.pipeline.mlps import SIGNED, Block, blocks_of, chosen_layers, views_of
 from begat.pipeline.routes.base import Context
 from begat.pipeline.sampling import generator
 from begat.pipeline.search import depth_of
 from begat.signals.views import agreement
-from begat.stats.views import load_bank
+from begat.stats.views import INVARIANTS, TOKENS, Bank, load_bank
 from begat.types import F32
 from begat.verdict.policy import POLICY
 
-#: layers of B that are looked at, and units of each
-LAYERS, UNITS = 8, 256
-_SIGNED = (True, False, False)  # up and down rows may be flipped together, gate rows may not (SwiGLU)
+#: units of each layer of B that are looked at
+UNITS = 256
+_INVARIANT = "invariant quadratic forms of the units of other layers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +44,64 @@ class _Found:
 
 def three_views(context: Context) -> ThreeViews:
     """The share of sampled units of B that agree in all views with the layer of A that they agree with most."""
-    found = _found(context)
-    bank = load_bank()
+    frame = frame_of(context)
+    first = _judged(_by_tokens(context), "" if isinstance(frame, str) else frame.fitted_on, load_bank(TOKENS))
+    if first.shown:
+        return first
+    second = _judged(_by_invariants(context), _INVARIANT, load_bank(INVARIANTS), before=first)
+    if second.not_run is None and (second.shown or first.not_run is not None):
+        return second
+    if first.not_run is None:
+        tried = second.not_run or f"{second.share:.1%}"
+        return replace(first, laid_by=f"{first.laid_by} (by {_INVARIANT}: {tried})")
+    return first if second.not_run == first.not_run else replace(first, not_run=f"{first.not_run}; {second.not_run}")
+
+
+def _judged(found: list[_Found] | str, laid_by: str, bank: Bank, before: ThreeViews | None = None) -> ThreeViews:
+    """What the agreement is worth; `before`: the way tried before, which showed nothing."""
     if isinstance(found, str):
-        return ThreeViews(0, 0, 0.0, len(bank.shares), bank.most, 0.0, 1.0, False, found)
+        return ThreeViews(0, 0, 0.0, len(bank.shares), bank.most, 0.0, 1.0, False, laid_by, found)
     agreeing, sampled = sum(f.agreeing for f in found), sum(f.m for f in found)
     share, apart = agreeing / sampled, sum(f.apart * f.m for f in found) / sampled
-    shown = share >= max(POLICY.views_share, POLICY.views_factor * max(bank.most, apart))
-    return ThreeViews(agreeing, sampled, share, len(bank.shares), bank.most, apart, bank.p(share), shown)
+    chance = 0.0 if before is None or before.not_run is not None else 1 / (before.null_pairs + 1)
+    shown = share >= _needed(bank, apart)
+    return ThreeViews(agreeing, sampled, share, len(bank.shares), bank.most, apart, min(1.0, bank.p(share) + chance), shown, laid_by)
 
 
-def largest_share(context: Context) -> float | None:
-    """The share of sampled units of B that agree with *any* layer of A, the best for each layer of B: what the bank is made of, since it bounds
+def _needed(bank: Bank, apart: float) -> float:
+    """The share from which agreement is shown."""
+    return max(POLICY.views_share, POLICY.views_factor * max(bank.most, apart))
+
+
+def largest_share(context: Context, way: str) -> float | None:
+    """The share of sampled units of B that agree with *any* layer of A, the best for each layer of B: what the banks are made of, since it bounds
     the share at one layer and that of a search. None where three views cannot be compared.
+
+    Args:
+        way: `TOKENS` or `INVARIANTS`, as in `begat.stats.views`.
     """
-    found = _match(context, everywhere=True)
+    found = _by_tokens(context, everywhere=True) if way == TOKENS else _by_invariants(context, everywhere=True)
     return None if isinstance(found, str) else sum(f.agreeing for f in found) / sum(f.m for f in found)
 
 
 def views_layers(context: Context) -> tuple[LayerMatch, ...]:
     """Which layer of A each layer of B agrees with, where the layer alone would be shown."""
-    found = _found(context)
-    if isinstance(found, str):
-        return ()
+    way, found = _shown(context)
+    bank = load_bank(way)
+    by = "three views (calibrated)" if way == TOKENS else "three views after invariants (calibrated)"
     return tuple(
-        LayerMatch(f.block.layer, f.partner.layer, "three views (calibrated)", None, f.agreeing / f.m)
-        for f in found if f.agreeing / f.m >= max(POLICY.views_share, POLICY.views_factor * max(load_bank().most, f.apart))
+        LayerMatch(f.block.layer, f.partner.layer, by, None, f.agreeing / f.m)
+        for f in found if f.agreeing / f.m >= _needed(bank, f.apart)
     )  # fmt: skip
+
+
+def _shown(context: Context) -> tuple[str, list[_Found]]:
+    """Of the ways looked at the one that is shown, and what it found; nothing where none is."""
+    for way in (TOKENS, INVARIANTS):
+        found = context.kept.get(way, "not looked at")
+        if not isinstance(found, str) and _judged(found, "", load_bank(way)).shown:
+            return way, found
+    return TOKENS, []
 
 
 def frame_of(context: Context) -> Frame | str:
@@ -75,32 +111,71 @@ def frame_of(context: Context) -> Frame | str:
     return same_basis() if context.same_width else context.token_frame
 
 
-def _found(context: Context) -> list[_Found] | str:
-    if "views" not in context.kept:
-        context.kept["views"] = _match(context)
-    kept: list[_Found] | str = context.kept["views"]
+def frame_at(context: Context, layer: int) -> Frame | str:
+    """The frame for a layer of B: that in which three views were shown, else `frame_of`."""
+    if _shown(context)[0] == INVARIANTS:
+        found = folds(context)
+        at = [] if isinstance(found, str) else [f.frame for f in found if layer in f.tested]
+        return at[0] if at else frame_of(context)
+    return frame_of(context)
+
+
+def _by_tokens(context: Context, everywhere: bool = False) -> list[_Found] | str:
+    """In the frame from shared tokens."""
+
+    def look() -> list[_Found] | str:
+        frame, why = frame_of(context), _why_not(context)
+        return frame if isinstance(frame, str) else why or _match(context, frame, None, everywhere)
+
+    return look() if everywhere else _kept(context, TOKENS, look)
+
+
+def _by_invariants(context: Context, everywhere: bool = False) -> list[_Found] | str:
+    """In the frames from invariants of units: every layer in the one that it had no part in."""
+
+    def look() -> list[_Found] | str:
+        why = _why_not(context)
+        found = why or folds(context)
+        if isinstance(found, str):
+            return found
+        agreed = [f for fold in found for f in _match(context, fold.frame, fold.tested, everywhere)]
+        return sorted(agreed, key=lambda f: f.block.layer) or "none of the layers looked at is left to test"
+
+    return look() if everywhere else _kept(context, INVARIANTS, look)
+
+
+def _kept(context: Context, way: str, look: Callable[[], list[_Found] | str]) -> list[_Found] | str:
+    if way not in context.kept:
+        context.kept[way] = look()
+    kept: list[_Found] | str = context.kept[way]
     return kept
 
 
-def _match(context: Context, everywhere: bool = False) -> list[_Found] | str:
-    frame = frame_of(context)
-    if isinstance(frame, str):
-        return frame
+def _why_not(context: Context) -> str:
+    """Why three views cannot be compared, "" where they can."""
     ours, theirs = blocks_of(context.a), blocks_of(context.b)
     if not ours or not theirs:
         return "calibrated on gated MLPs only, and one of the models has none"
     if min(x.units for x in (*ours, *theirs)) < POLICY.views_units or depth_of(context.a) < 2:
         return f"calibrated on MLPs of at least {POLICY.views_units} units in at least two layers only"
-    layers = sorted({x.layer for x in theirs})
-    chosen = {layers[i] for i in np.linspace(0, len(layers) - 1, min(LAYERS, len(layers))).round().astype(int)}
-    samples = {x: _sample(context, x) for x in theirs if x.layer in chosen}
+    return ""
+
+
+def _match(context: Context, frame: Frame, tested: frozenset[int] | None, everywhere: bool) -> list[_Found]:
+    """Agreement of B's layers (those `tested`, if named) with A's in one frame."""
+    ours, theirs = blocks_of(context.a), blocks_of(context.b)
+    chosen = chosen_layers(x.layer for x in theirs)
+    q_a, q_b = frame.q_DE, None
+    if frame.q_DE is not None and frame.q_DE.shape[0] == frame.q_DE.shape[1]:
+        q_a, q_b = None, frame.q_DE.T  # few units are cheaper to turn than all
+    samples = {x: _sample(context, x, q_b) for x in theirs if x.layer in chosen and (tested is None or x.layer in tested)}
     agreed: dict[Block, dict[Block, int]] = {x: {} for x in samples}
     for partner in ours:
         near = [x for x in samples if everywhere or _looked_at(context, partner, x)]
         if near:
-            a_views = views_of(context.a, partner, None, frame.q_DE, context.features)
+            a_views = views_of(context.a, partner, None, q_a, context.features)
             for x in near:
-                agreed[x][partner] = agreement(samples[x], a_views, _SIGNED).agreeing
+                agreed[x][partner] = agreement(samples[x], a_views, SIGNED).agreeing
     return [
         _best(context, x, agreed[x], len(samples[x][0]), everywhere)
         for x in sorted(samples, key=lambda x: (x.layer, x.expert))
@@ -123,7 +198,7 @@ def _looked_at(context: Context, y: Block, x: Block) -> bool:
     return depth != depth_of(context.b) or y.layer in (x.layer, (x.layer + max(1, depth // 2)) % depth)
 
 
-def _sample(context: Context, block: Block) -> list[F32]:
+def _sample(context: Context, block: Block, q_ED: F32 | None) -> list[F32]:
     rng = generator(context.seed, "views", block.layer, block.expert)
     units = np.sort(rng.permutation(block.units)[:UNITS]).astype(np.int64)
-    return views_of(context.b, block, units, None, context.features)
+    return views_of(context.b, block, units, q_ED, context.features)

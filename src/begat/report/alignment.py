@@ -81,8 +81,9 @@ def view_line(a: Alignment) -> str:
     if v.not_run:
         return f"Three views: not run ({v.not_run})."
     return (
-        f"Three views: {v.agreeing:,} of {v.sampled:,} units name one partner by gate, up and down weights ({words.percent(v.share)}); layers that do not "
-        f"belong together reach {v.apart:.1%}, and of {v.null_pairs:,} independent pairs of the lab none passes {v.null_most:.1%}. "
+        f"Three views, laid over each other by {v.laid_by}: {v.agreeing:,} of {v.sampled:,} units name one partner by gate, up and down weights "
+        f"({words.percent(v.share)}); layers that do not belong together reach {v.apart:.1%}, and of {v.null_pairs:,} independent pairs of the "
+        f"lab, treated alike, none passes {v.null_most:.1%}. "
         f"Calibrated, N = {v.null_pairs:,}, p = {v.p:.2g}; not exact."
     )
 

@@ -1,6 +1,7 @@
-"""The bank of independent pairs for the agreement of three views: what strangers of the lab reach.
+"""The banks of independent pairs for the agreement of three views: what strangers of the lab reach.
 
-Enters: `data/views.json` (made by `begat-lab bank --views`; recipe and digest are in it).  Leaves: `Bank`, with a conformal p.
+Enters: `data/views.json` (in the frame from shared tokens; `begat-lab bank --views`) or `data/invariants.json` (in frames from invariants of units;
+`begat-lab bank --invariants`); recipe and digest are in them.  Leaves: `Bank`, with a conformal p.
 
 Null and assumption: the pair at hand is independent, and exchangeable with the bank's pairs: trained apart from initial weights of their own on one text
 with one recipe. Then p = (1 + #{null >= observed}) / (N + 1) is valid (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005).
@@ -15,6 +16,9 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+
+#: ways to lay two models over each other before their units' views are compared: names of the banks
+TOKENS, INVARIANTS = "views", "invariants"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,11 @@ class Bank:
 
 
 @cache
-def load_bank() -> Bank:
-    """The bank that ships with begat; ValueError on an unknown key."""
-    raw = json.loads(resources.files("begat.stats").joinpath("data", "views.json").read_text("utf-8"))
+def load_bank(way: str = TOKENS) -> Bank:
+    """The bank of one way that ships with begat; ValueError on an unknown key."""
+    raw = json.loads(resources.files("begat.stats").joinpath("data", f"{way}.json").read_text("utf-8"))
     if set(raw) != {"about", "made_by", "recipe", "digest", "versions", "shares"}:
-        raise ValueError("views.json has other keys than this version of begat reads")
+        raise ValueError(f"{way}.json has other keys than this version of begat reads")
     counts = [(float(share), int(n)) for share, n in raw["shares"]]
     shares = sorted(share for share, n in counts for _ in range(n))
     return Bank(tuple(shares), raw["recipe"], raw["digest"], raw["made_by"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from begat.stats.views import INVARIANTS, TOKENS
 from begat_lab.bank import bank_text, measure_bank, open_family
 from begat_lab.fingerprint_bank import content_bank, content_text, measure_null
 from begat_lab.pedigree import read_pedigree
@@ -22,17 +23,21 @@ from begat_lab.views_bank import measure_views, views_text
     help="File to write (default: the one begat ships, in this checkout).",
 )
 @click.option("--views", is_flag=True, help="The bank of independent pairs for the agreement of three views, on one family.")
+@click.option("--invariants", is_flag=True, help="As --views, the two laid over each other by invariants of units instead of shared tokens.")
+@click.option("--pairs", type=click.IntRange(min=1), help="With --views, --invariants: so many pairs, evenly spread (default: all).")
 @click.option("--fingerprints", is_flag=True, help="The bank of independent pairs for units chosen by content, on one family.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="With --views, --fingerprints: processes.")
-@click.option("--pedigree", help="With --views, --fingerprints: pedigree of a family that is still growing; its finished members are measured.")
-def bank(families: tuple[Path, ...], out: Path | None, views: bool, fingerprints: bool, jobs: int, pedigree: str | None) -> None:
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="With --views, --invariants, --fingerprints: processes.")
+@click.option("--pedigree", help="With these: pedigree of a family that is still growing; its finished members are measured.")
+def bank(
+    families: tuple[Path, ...], out: Path | None, views: bool, invariants: bool, pairs: int | None, fingerprints: bool, jobs: int, pedigree: str | None
+) -> None:  # fmt: skip
     """Measure the banks that ship with begat, on grown families.
 
     The bank of twins: one row for every two plain members that go back to one draw of initial weights, with how much of their training they share.
     """
     data = Path(str(resources.files("begat.stats").joinpath("data")))
-    if (views or fingerprints) and (len(families) != 1 or views is fingerprints):
-        raise click.UsageError("--views and --fingerprints each take one family")
+    if (views or invariants or fingerprints) and (len(families) != 1 or views + invariants + fingerprints > 1):
+        raise click.UsageError("--views, --invariants and --fingerprints each take one family")
     if fingerprints:
         family = read_pedigree(pedigree) if pedigree else open_family(families[0])
         null = measure_null(families[0], _tell, family=family, jobs=jobs)
@@ -43,10 +48,12 @@ def bank(families: tuple[Path, ...], out: Path | None, views: bool, fingerprints
             f"greatest {10 ** max(null.log10_e):.3g}; hits of an order test: mean {sum(null.hits) / len(null.hits):.3f}"
         )
         return
-    if views:
-        shares = measure_views(families[0], _tell, family=read_pedigree(pedigree) if pedigree else None, jobs=jobs)
-        (out or data / "views.json").write_text(views_text(shares), encoding="utf-8")
-        click.echo(f"{out or data / 'views.json'}: {sum(n for _, n in shares['shares'])} independent pairs, at most {shares['shares'][-1][0]:.2%}")
+    if views or invariants:
+        way = TOKENS if views else INVARIANTS
+        out = out or data / f"{way}.json"
+        shares = measure_views(families[0], _tell, family=read_pedigree(pedigree) if pedigree else None, jobs=jobs, way=way, most=pairs)
+        out.write_text(views_text(shares), encoding="utf-8")
+        click.echo(f"{out}: {sum(n for _, n in shares['shares'])} independent pairs, at most {shares['shares'][-1][0]:.2%}")
         return
     found = measure_bank(families, _tell)
     out = out or data / "twins.json"

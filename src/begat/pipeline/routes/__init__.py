@@ -9,7 +9,7 @@ from begat.pipeline.routes.base import ROUTES, Context, Route
 
 # one import per route, in the order tried
 # isort: off
-from begat.pipeline.routes import same_basis, embedding, subset, layer_units, residual_columns  # noqa: F401
+from begat.pipeline.routes import same_basis, embedding, expert_orders, subset, layer_units, residual_columns  # noqa: F401
 # isort: on
 
 __all__ = ["ROUTES", "Context", "Route"]
