@@ -11,7 +11,7 @@ test (one of the two orders is uniform) the answer is no but for a negligible ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,11 +40,18 @@ class ByIndex:
     def __init__(self) -> None:
         self._looks: dict[str, list[_Look]] = {}
 
-    def look(self, test: OrderTest, blocks: Sequence[Sequence[F32]], units: I64, tokens: I64) -> None:
-        """Look at the units of a test that found something."""
+    def look(
+        self, test: OrderTest, blocks: Sequence[Sequence[F32]], units: I64, tokens: I64,
+        regular: Callable[[], tuple[Sequence[Sequence[F32]], I64]] | None = None,
+    ) -> None:  # fmt: skip
+        """Look at the units of a test that found something.
+
+        Args:
+            regular: reads the same units at neighbouring rows, where their rows were sampled: (blocks of A and of B, those rows).
+        """
         looks = self._looks.setdefault(test.axis, [])
         if len(looks) < _LOOKS and test.m >= LEAST and test.hits >= _FOUND:
-            looks.append(_Look(test, *(index_scores(views, units, tokens) for views in blocks)))
+            looks.append(_Look(test, *scores_of(blocks, units, tokens, regular)))
 
     def keep(self, tests: Sequence[OrderTest]) -> list[OrderTest]:
         """The tests (of any axes) that may count."""
@@ -56,6 +63,17 @@ class ByIndex:
             t for t in tests
             if id(t) not in singles and not (t.axis in axes and t.tower in places) and not (t.m < LEAST and t.tower in places)
         ]  # fmt: skip
+
+
+def scores_of(
+    blocks: Sequence[Sequence[F32]], units: I64, tokens: I64, regular: Callable[[], tuple[Sequence[Sequence[F32]], I64]] | None
+) -> list[F64]:  # fmt: skip
+    """Scores of each model's units, at the rows sampled and at neighbouring ones."""
+    scores = [index_scores(views, units, tokens) for views in blocks]
+    if regular is None:
+        return scores
+    more, rows = regular()
+    return [np.concatenate([s, index_scores(views, units, rows)]) for s, views in zip(scores, more, strict=True)]
 
 
 def _wrong(looks: Sequence[_Look]) -> list[OrderTest]:

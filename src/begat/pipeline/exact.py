@@ -14,7 +14,7 @@ copies, sites of one size are sampled at the same indices. Tests of units that s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ import numpy as np
 
 from begat.canon.model import Canonical
 from begat.pipeline.by_index import WHY, ByIndex
-from begat.pipeline.sampling import Plan, generator, plan_site, read_views
+from begat.pipeline.sampling import Plan, generator, plan_site, read_regular, read_views
 from begat.signals.axes import AXES, Axis, Site
 from begat.signals.kinship import independent, signs, sketch
 from begat.signals.order import order_hits
@@ -37,7 +37,7 @@ from begat.stats.order import (
     log_e_axis,
     log_e_combined,
 )
-from begat.types import F32, AxisResult, OrderTest, Progress
+from begat.types import F32, I64, AxisResult, OrderTest, Progress
 
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH
@@ -109,7 +109,7 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
             test = _test(state, plan, blocks, seen)
             if test is not None:
                 state.tests.append(test)
-                by_index.look(test, blocks, plan.units, plan.tokens)
+                by_index.look(test, blocks, plan.units, plan.tokens, regular_rows(a, b, plan))
                 if number == 0 and state.axis.combine == "product":
                     drawn.add(state, plan, blocks)
             if progress:
@@ -127,6 +127,20 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
         return ExactResult(results, None, None, rounds, digests, tuple(notes))
     log10_p = log10_p_combined([r.log10_p for r in ran if r.log10_p is not None])
     return ExactResult(results, _combined(states), log10_p, rounds, digests, tuple(notes))
+
+
+def regular_rows(a: Canonical, b: Canonical, plan: Plan) -> Callable[[], tuple[list[list[F32]], I64]] | None:
+    """Reads the planned units at neighbouring rows of their tables in both models; None for plans that sample no rows."""
+    tables = [v.key for v in plan.site.views if v.take == "tokens"]
+    if not tables:
+        return None
+    rows = min(m.tensors[key].shape[0] for m in (a, b) for key in tables)
+
+    def read() -> tuple[list[list[F32]], I64]:
+        both = [read_regular(m, plan, rows) for m in (a, b)]
+        return [blocks for blocks, _ in both], both[0][1]
+
+    return read
 
 
 def _leave_out(state: _AxisState, by_index: ByIndex) -> list[str]:

@@ -133,6 +133,20 @@ def read_view(model: Canonical, view: View, units: I64, tokens: I64) -> F32:
     return values
 
 
+def read_regular(model: Canonical, plan: Plan, rows: int) -> tuple[list[F32], I64]:
+    """(features of the planned units at `_TOKENS` neighbouring rows that start at a multiple of it, those rows), of the views that sample rows.
+
+    ([], none) where none does. What an index fixes (Walsh, sinusoid and cosine tables) shows at neighbouring rows and is lost at sampled ones.
+
+    Args:
+        rows: rows that both models' tables have at least.
+    """
+    views = [v for v in plan.site.views if v.take == "tokens"]
+    start = rows // 2 // _TOKENS * _TOKENS
+    at = np.arange(start, min(rows, start + _TOKENS), dtype=np.int64)
+    return ([read_view(model, v, plan.units, at) for v in views], at) if views else ([], at[:0])
+
+
 def take(model: Canonical, view: View, units: I64, tokens: I64) -> F32:
     """Features of units in one view, [m, D], unchecked."""
     t = model.tensors[view.key]

@@ -38,7 +38,7 @@ from begat.pipeline.public import (
     token_directions,
     view_directions,
 )
-from begat.pipeline.sampling import block_along, check_finite, generator, read_view
+from begat.pipeline.sampling import Plan, block_along, check_finite, generator, read_regular, read_view
 from begat.signals.axes import AXES, Site, View
 from begat.signals.content import choose, slot_bits
 from begat.signals.indexed import INDEXED, index_scores
@@ -263,6 +263,10 @@ class _Maker:
             directions = np.concatenate([token_directions([v.key.role.encode() + r for r in ranks]) for v in views])
         order = np.argsort(rows)
         by_index = _stands_by_index([b[:, order] if len(rows) else b for b in blocks], units, rows[order])
+        if found is not None and not by_index:  # what an index fixes is lost at sampled rows
+            plan = Plan(replace(site, views=views), units, rows, 0)
+            regular, at = read_regular(self.model, plan, min(self.model.tensors[v.key].shape[0] for v in views))
+            by_index = _stands_by_index(regular, units, at)
         kept = _keep(blocks, blocks, directions, by_index)
         yield replace(site, label=label), ("residual", label, "stored", "", site.units, len(units)), kept
 
@@ -284,6 +288,10 @@ class _Maker:
         views = (View(gate, "rows"), View(up, "rows")) if gated else (View(up, "rows"), View(down, "columns"))
         n = self.model.tensors[up].shape[0]
         if n < SLOTS or any(v.key not in self.model.tensors or not _mapped(v) for v in views):
+            return
+        some = np.arange(min(n, RUN), dtype=np.int64)
+        if _stands_by_index([read_view(self.model, v, some, _EMPTY) for v in views if v.take == "rows"], some):
+            self.notes.append(f"layer {up.layer}: its units stand in an order that their index fixes, so none were chosen by content")
             return
         first = Features().blocks(self.posed, views[:1], np.arange(n), self.frame_DN)[0]
         chosen = choose(first, directions_NK[:, :SLOTS])

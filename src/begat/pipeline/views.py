@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from begat.alignment import LayerMatch, ThreeViews
+from begat.canon.model import Canonical
 from begat.pipeline.frames import Frame, same_basis
 from begat.pipeline.invariants import folds
 from begat.pipeline.mlps import SIGNED, Block, blocks_of, chosen_layers, views_of
 from begat.pipeline.routes.base import Context
 from begat.pipeline.sampling import generator
 from begat.pipeline.search import depth_of
+from begat.signals.indexed import INDEXED, index_scores
 from begat.signals.views import agreement
 from begat.stats.views import INVARIANTS, TOKENS, Bank, load_bank
 from begat.types import F32
@@ -28,6 +30,9 @@ from begat.verdict.policy import POLICY
 
 #: units of each layer of B that are looked at
 UNITS = 256
+_NONE_LEFT = "none of the layers looked at is left to test"
+#: neighbouring units that are looked at for a pattern
+_INDEX_UNITS = 128
 _INVARIANT = "invariant quadratic forms of the units of other layers"
 
 
@@ -125,7 +130,9 @@ def _by_tokens(context: Context, everywhere: bool = False) -> list[_Found] | str
 
     def look() -> list[_Found] | str:
         frame, why = frame_of(context), _why_not(context)
-        return frame if isinstance(frame, str) else why or _match(context, frame, None, everywhere)
+        if why or isinstance(frame, str):
+            return why or str(frame)
+        return _match(context, frame, None, everywhere) or _NONE_LEFT
 
     return look() if everywhere else _kept(context, TOKENS, look)
 
@@ -139,7 +146,7 @@ def _by_invariants(context: Context, everywhere: bool = False) -> list[_Found] |
         if isinstance(found, str):
             return found
         agreed = [f for fold in found for f in _match(context, fold.frame, fold.tested, everywhere)]
-        return sorted(agreed, key=lambda f: f.block.layer) or "none of the layers looked at is left to test"
+        return sorted(agreed, key=lambda f: f.block.layer) or _NONE_LEFT
 
     return look() if everywhere else _kept(context, INVARIANTS, look)
 
@@ -158,7 +165,20 @@ def _why_not(context: Context) -> str:
         return "calibrated on gated MLPs only, and one of the models has none"
     if min(x.units for x in (*ours, *theirs)) < POLICY.views_units or depth_of(context.a) < 2:
         return f"calibrated on MLPs of at least {POLICY.views_units} units in at least two layers only"
+    for name, model in (("A", context.a), ("B", context.b)):
+        if all(_by_index(context, model, x) for x in blocks_of(model)):
+            return f"the units of {name} stand in an order that their index fixes: models initialised so are alike in every view"
     return ""
+
+
+def _by_index(context: Context, model: Canonical, block: Block) -> bool:
+    """The units of this MLP follow a pattern that their index fixes. In the banks no model's do, so they say nothing of one whose do: one is enough."""
+    at = f"by index {id(model)} {block}"
+    if at not in context.kept:
+        units = np.arange(min(block.units, _INDEX_UNITS), dtype=np.int64)
+        scores = index_scores([model.read(block.key(role), units) for role in ("gate", "up")], units, units[:0])
+        context.kept[at] = bool(scores.size and float(scores.max()) >= INDEXED)
+    return bool(context.kept[at])
 
 
 def _match(context: Context, frame: Frame, tested: frozenset[int] | None, everywhere: bool) -> list[_Found]:
@@ -168,11 +188,12 @@ def _match(context: Context, frame: Frame, tested: frozenset[int] | None, everyw
     q_a, q_b = frame.q_DE, None
     if frame.q_DE is not None and frame.q_DE.shape[0] == frame.q_DE.shape[1]:
         q_a, q_b = None, frame.q_DE.T  # few units are cheaper to turn than all
-    samples = {x: _sample(context, x, q_b) for x in theirs if x.layer in chosen and (tested is None or x.layer in tested)}
+    theirs = [x for x in theirs if x.layer in chosen and (tested is None or x.layer in tested) and not _by_index(context, context.b, x)]
+    samples = {x: _sample(context, x, q_b) for x in theirs}
     agreed: dict[Block, dict[Block, int]] = {x: {} for x in samples}
     for partner in ours:
         near = [x for x in samples if everywhere or _looked_at(context, partner, x)]
-        if near:
+        if near and not _by_index(context, context.a, partner):
             a_views = views_of(context.a, partner, None, q_a, context.features)
             for x in near:
                 agreed[x][partner] = agreement(samples[x], a_views, SIGNED).agreeing

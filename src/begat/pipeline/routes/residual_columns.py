@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from begat.alignment import PairTest, RouteResult
+from begat.pipeline.by_index import scores_of
+from begat.pipeline.exact import regular_rows
 from begat.pipeline.routes.base import Context, Route, route, skipped
 from begat.pipeline.sampling import generator, plan_site, read_views
 from begat.signals.axes import Site, View
 from begat.signals.axes.base import equal_views, is_symmetric
-from begat.signals.indexed import index_scores, indexed
+from begat.signals.indexed import indexed
 from begat.signals.order import order_hits
 from begat.stats.order import LN10, log_e_alternatives
 
@@ -40,7 +42,7 @@ def residual_columns(context: Context, which: Route) -> RouteResult:
         for plan in plan_site(a, b, site, 256, 1, generator(context.seed, "columns", roles[0])):
             blocks = [read_views(m, plan) for m in (a, b)]
             hits = order_hits(*blocks)
-            if hits.m > 1 and not indexed(*(index_scores(views, plan.units, plan.tokens) for views in blocks)):
+            if hits.m > 1 and not indexed(*scores_of(blocks, plan.units, plan.tokens, regular_rows(a, b, plan))):
                 tests.append(PairTest("residual", -1, -1, -1, -1, hits.m, hits.hits))
     if not tests:
         return skipped(which, "no matrices of one shape in common whose columns are not in an order that the index fixes")
