@@ -127,6 +127,16 @@ def test_units_chosen_by_content_see_through_every_order(tmp_path: Path) -> None
     assert (match(tmp_path / "other", OTHER).slots or 0) < 3
 
 
+def test_hardly_any_weights_left_is_nothing_to_choose_by(tmp_path: Path) -> None:
+    """Units with one or two weights are alike between strangers."""
+
+    def pruned(tensors: Tensors) -> Tensors:
+        return {n: np.where(np.abs(w) >= np.quantile(np.abs(w), 0.99), w, 0).astype(np.float32) if ".mlp." in n else w for n, w in tensors.items()}
+
+    assert match(tmp_path, pruned(OTHER), pruned(PARENT)).slots is None
+    assert match(tmp_path / "dense", noisy(PARENT, RNG, 0.01)).slots is not None
+
+
 @pytest.mark.parametrize("keep", [[0, 1, 3], [0, 1, 2, 1, 2, 3]])
 def test_layers_that_moved_are_found_and_named(tmp_path: Path, keep: list[int]) -> None:
     found = match(tmp_path, some_layers(PARENT, keep), config=CONFIG | {"num_hidden_layers": len(keep)})

@@ -68,6 +68,8 @@ _RUNS = ((256, 256), (32, 32))
 _EMPTY = np.empty(0, dtype=np.int64)
 
 
+#: weights that are not zero, of the median unit chosen by content: of units with a handful, strangers hold alike ones
+_DENSE = 16
 _UPS = ("mlp.up.weight", "expert.up.weight", "shared.up.weight")
 #: axis, label, frame, layout, units, sampled
 Key = tuple[str, str, str, str, int, int]
@@ -295,6 +297,10 @@ class _Maker:
             return
         first = Features().blocks(self.posed, views[:1], np.arange(n), self.frame_DN)[0]
         chosen = choose(first, directions_NK[:, :SLOTS])
+        stored = read_view(self.model, views[1], chosen, _EMPTY)
+        if float(np.median(np.count_nonzero(stored, axis=1))) < _DENSE:
+            self.notes.append(f"layer {up.layer}: its units have too few weights that are not zero to be chosen by content")
+            return
         second = Features().blocks(self.posed, views[1:], chosen, self.frame_DN)[0]
         yield ContentBits(up.layer, up.expert, slot_bits(second, directions_NK[:, -SLOT_BITS:]))
 
