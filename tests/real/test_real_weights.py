@@ -29,3 +29,27 @@ def test_verdicts_on_real_weights(package: str) -> None:
     wrong = [(p.name, row["verdict"]) for p in chosen if not (row := run(p))["right"]]
     assert len(chosen) >= 3
     assert wrong == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_fingerprints_of_real_weights(package: str) -> None:
+    """Related pairs are found from their fingerprints alone; members of an ensemble that were drawn apart are strangers."""
+    from run import pairs
+
+    from begat.pipeline.fingerprints import Unpacked, compare_fingerprints
+    from begat.pipeline.sketch import sketch
+
+    found = [p for p in pairs(ROOT / "benchmarks" / ".cache" / "real", False, frozenset({package})) if p.expected & {"derived", "no-evidence"}]
+    if not found:
+        pytest.skip(f"SKIPPED ALOUD: package {package} cannot be downloaded or has changed, its real weights were not sketched")
+    kept: dict[str, Unpacked] = {}
+    for p in found:
+        for path in (p.a, p.b):
+            if str(path) not in kept:
+                kept[str(path)] = Unpacked(sketch(path))
+    for p in found:
+        match = compare_fingerprints(kept[str(p.a)], kept[str(p.b)], search=True)
+        assert match.log10_e is not None
+        assert (match.log10_e > 100) is (p.expected != {"no-evidence"}), p.name
+        assert match.log10_e < 2 or p.expected != {"no-evidence"}, p.name
