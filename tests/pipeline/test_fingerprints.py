@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,21 @@ def test_copied_layers_count_once(tmp_path: Path) -> None:
         a = sketched(tmp_path / f"a{n}", some_layers(one, [0] * n), config)
         found[n] = compare_fingerprints(a, sketched(tmp_path / f"b{n}", some_layers(other, [0] * n), config))
     assert axis(found[4], "mlp-units") < axis(found[1], "mlp-units") + 2
+
+
+def test_experts_that_repeat_a_shared_expert_count_once(tmp_path: Path) -> None:
+    """The same lottery under two axes, in both models: its luck must not be counted twice."""
+    a, b = sketched(tmp_path / "a", PARENT), sketched(tmp_path / "b", noisy(PARENT, RNG, 0.2))
+
+    def doubled(f: Fingerprint) -> Fingerprint:
+        group = next(o for o in f.orders if o.axis == "mlp-units" and o.frame == "stored")
+        place = group.place_S3 + np.array([0, 0, 4], dtype=np.int32)  # expert 3 of every layer
+        return dataclasses.replace(f, orders=(*f.orders, dataclasses.replace(group, axis="expert-units", place_S3=place)))
+
+    once, twice = compare_fingerprints(a, b, search=False), compare_fingerprints(doubled(a), doubled(b), search=False)
+    assert once.log10_e is not None and twice.log10_e is not None
+    assert len(twice.sites) == len(once.sites) + 4
+    assert twice.log10_e <= once.log10_e + 1
 
 
 def test_the_dense_parent_of_an_upcycled_mixture(tmp_path: Path) -> None:

@@ -141,10 +141,8 @@ class Unpacked:
     def alike(self, group: OrderBits, m: int) -> np.ndarray:
         """[S, S] booleans: sites of this model whose first `m` units are alike one by one."""
         if (id(group), m) not in self._alike:
-            flat = self.signs(group)[:, :m].reshape(len(group.place_S3), -1)
-            mean = (flat @ flat.T) / flat.shape[1]
-            least = max(_COPY_COSINE * 2 / math.pi, _COPY_SIGMA / math.sqrt(flat.shape[1]))
-            self._alike[id(group), m] = mean > least
+            signs = self.signs(group)[:, :m]
+            self._alike[id(group), m] = _alike(signs, signs)
         return self._alike[id(group), m]
 
 
@@ -227,8 +225,32 @@ def _tests(x: Unpacked, y: Unpacked, ga: OrderBits, gb: OrderBits) -> Iterator[S
     theta = angles(ga.bits_SMB[i_S, :m], gb.bits_SMB[j_S, :m])
     copies = x.alike(ga, m)[np.ix_(i_S, i_S)] & y.alike(gb, m)[np.ix_(j_S, j_S)]
     first = [not copies[s, :s].any() for s in range(len(pairs))]
+    if ga.axis == "expert-units":  # an expert may be a copy of a shared expert or of another layer's MLP
+        first = [f and not twice for f, twice in zip(first, _copies_of_mlps(x, y, ga, gb, i_S, j_S, m), strict=True)]
     for s, (i, j) in enumerate(pairs):
         yield _site(x, ga, i, y, gb, j, m, int(hits[s]), float(theta[s]), first[s])
+
+
+def _copies_of_mlps(x: Unpacked, y: Unpacked, ga: OrderBits, gb: OrderBits, i_S: np.ndarray, j_S: np.ndarray, m: int) -> list[bool]:
+    """Which tests of experts repeat one of an MLP in both models."""
+    key = ("mlp-units", *ga.key[1:])
+    if key not in x.groups or key not in y.groups:
+        return [False] * len(i_S)
+    mine, theirs = x.groups[key], y.groups[key]
+    at_b = {_place(y, p): i for i, p in enumerate(theirs.place_S3.tolist())}
+    common = [(i, at_b[q]) for i, p in enumerate(mine.place_S3.tolist()) if (q := _place(x, p)) in at_b]
+    m = min(m, mine.bits_SMB.shape[1], theirs.bits_SMB.shape[1])
+    if not common:
+        return [False] * len(i_S)
+    k, other = (np.array(z) for z in zip(*common, strict=True))
+    both = _alike(x.signs(ga)[i_S, :m], x.signs(mine)[k, :m]) & _alike(y.signs(gb)[j_S, :m], y.signs(theirs)[other, :m])
+    return [bool(b) for b in both.any(axis=1)]
+
+
+def _alike(a_SMK: F32, b_TMK: F32) -> np.ndarray:
+    """[S, T] booleans: units one by one more alike than chance."""
+    a, b = (z.reshape(len(z), -1) for z in (a_SMK, b_TMK))
+    return np.asarray((a @ b.T) / a.shape[1] > max(_COPY_COSINE * 2 / math.pi, _COPY_SIGMA / math.sqrt(a.shape[1])))
 
 
 def _place(model: Unpacked, place: Sequence[int]) -> tuple[str, int, int]:
