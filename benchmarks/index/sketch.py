@@ -3,7 +3,7 @@
     python benchmarks/index/sketch.py [FOLDER] [--out benchmarks/index/results]
 
 Enters: a folder for the models (random weights, bf16, a made-up vocabulary; 15 GB for the largest; written once).  Leaves: a table. Times are medians of
-three runs, each in a process of its own, the file in the page cache as far as it fits.
+`--runs` runs (three), each in a process of its own, the file in the page cache as far as it fits.
 """
 
 from __future__ import annotations
@@ -83,16 +83,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=Path(__file__).parent.parent / ".cache" / "sketch")
     parser.add_argument("--shapes", nargs="*", default=list(SHAPES))
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    lines = ["| model | parameters | file | fingerprint | bits a parameter | read | sha256sum : sketch | peak memory |", "|---|---|---|---|---|---|---|---|"]
+    label = f", median of {args.runs}" if args.runs > 1 else ", one run"
+    lines = [f"| model | parameters | file | fingerprint | bits a parameter | read | sha256sum : sketch{label} | peak memory |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
     for name in args.shapes:
         folder = args.folder / name.replace(" ", "-").replace(",", "")
         file = folder / "model.safetensors"
         if not (folder / "tokenizer.json").exists():
             write(folder, SHAPES[name])
         sums, times, peaks, about = [], [], [], {}
-        for _ in range(3):
+        for _ in range(args.runs):
             sums.append(once(["sha256sum", str(file)])[0])
             seconds, peak, text = once([sys.executable, "-m", "begat", "sketch", str(folder), "-o", str(folder / "x.begat"), "--json"])
             about = json.loads(text)
@@ -107,7 +110,7 @@ def main() -> int:
     print("\n".join(lines))
     if args.out:
         day = datetime.date.today().isoformat()
-        head = {"command": "python benchmarks/index/sketch.py --out benchmarks/index/results", "date": day, "begat": begat.__version__,
+        head = {"command": f"python benchmarks/index/sketch.py --runs {args.runs} --out benchmarks/index/results", "date": day, "begat": begat.__version__,
                 "python": platform.python_version(), "numpy": np.__version__, "ml_dtypes": ml_dtypes.__version__, "machine": platform.machine(),
                 "memory": f"{resource.getpagesize() * __import__('os').sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB"}  # fmt: skip
         args.out.mkdir(parents=True, exist_ok=True)
