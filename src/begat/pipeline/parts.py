@@ -57,7 +57,9 @@ def aligned_parts(parts: Sequence[PartResult], alignment: Alignment | None) -> t
     """The parts with what alignment found: a layer of B that holds a layer of A is dependent, wherever A has it."""
     if alignment is None:
         return tuple(parts)
-    held = {m.layer_b: m for m in alignment.layers}
+    # where some experts of a layer were found at their own index, what is found of that layer is theirs, and the others stay as they were
+    split = {p.layer for p in parts if p.tower == "text" and p.part.startswith("inherited experts")}
+    held = {m.layer_b: m for m in alignment.layers if m.layer_b not in split}
     out = []
     for part in parts:
         match = held.get(part.layer) if part.tower == "text" and part.layer >= 0 else None
