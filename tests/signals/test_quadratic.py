@@ -45,3 +45,11 @@ def test_pairs_give_the_map() -> None:
     cross = pulls(VIEWS, turned, (every, every, np.ones(40, dtype=np.float32)), sign)
     assert np.abs(rotation(cross) - q).max() < 1e-4
     assert np.abs(rotation(pulls(VIEWS, turned, (every, every, np.ones(40, dtype=np.float32)), None)) - q).max() < 1e-4
+
+
+def test_rows_of_any_size_get_length_one() -> None:
+    """A unit's up row can be scaled by any number and its down column by the inverse (T6): squares of such rows leave float32."""
+    x = RNG.standard_normal((6, 64)).astype(np.float32)
+    scale = np.array([1, 1e-25, 1e25, 1e-34, 3e37, 0], dtype=np.float32)[:, None]
+    with np.errstate(over="ignore"):
+        assert np.linalg.norm(unit(x * scale), axis=1) == pytest.approx([1, 1, 1, 1, 1, 0], abs=1e-4)

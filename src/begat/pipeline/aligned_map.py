@@ -20,6 +20,7 @@ from begat.pipeline.routes.base import Context
 from begat.pipeline.sampling import check_finite, generator
 from begat.pipeline.search import depth_of
 from begat.pipeline.views import frame_at
+from begat.signals.quadratic import unit
 from begat.types import F32, TensorKey
 
 # Shape suffixes: M sampled units of B, F units of A, D residual width, H heads, C dims of a head
@@ -63,7 +64,7 @@ def _mlp(context: Context, match: LayerMatch, q_DE: F32 | None) -> Callable[[int
     block = theirs[0]
     rng = generator(context.seed, "aligned map", block.layer)
     units = np.sort(rng.permutation(block.units)[:_UNITS]).astype(np.int64)
-    b_views = [_unit(x) for x in views_of(context.b, block, units, None, context.features)]
+    b_views = [unit(x) for x in views_of(context.b, block, units, None, context.features)]
 
     def explain(layer: int) -> dict[str, float]:
         partners = [x for x in ours if x.layer == layer]
@@ -75,7 +76,9 @@ def _mlp(context: Context, match: LayerMatch, q_DE: F32 | None) -> Callable[[int
 
 
 def _explained_units(context: Context, block: Block, b_views: list[F32], q_DE: F32 | None, kind: str) -> dict[str, float]:
-    a_views = [_unit(x) for x in views_of(context.a, block, None, q_DE, context.features)]
+    if q_DE is not None and q_DE.shape[0] == q_DE.shape[1]:
+        b_views, q_DE = [b @ q_DE.T for b in b_views], None  # few units are cheaper to turn than all
+    a_views = [unit(x) for x in views_of(context.a, block, None, q_DE, context.features)]
     cosines = [b @ a.T for b, a in zip(b_views, a_views, strict=True)]
     partner_M = np.sum([np.abs(c) for c in cosines], axis=0).argmax(axis=1)
     at = np.arange(len(partner_M))
@@ -98,12 +101,19 @@ def _attention(context: Context, match: LayerMatch, q_DE: F32 | None) -> Callabl
 
 
 def _spanned(a_HCD: F32, b_HCD: F32) -> float:
-    basis_HDC = np.linalg.qr(a_HCD.transpose(0, 2, 1))[0]
+    """Share of the squares of B's heads that lie in the rows of the head of A that spans most of each.
+
+    The part of b in the span of a's rows is |W b a^T|^2 with W^T W = (a a^T)^-1: products of small matrices, without a basis of each head.
+    """
+    heads, dims, width = a_HCD.shape
+    values_HC, vectors_HCC = np.linalg.eigh((a_HCD @ a_HCD.transpose(0, 2, 1)).astype(np.float64))
+    solid_HC = values_HC > 1e-6 * np.maximum(values_HC[:, -1:], 1e-30)  # a head whose rows depend on each other spans less
+    whiten_HCC = (vectors_HCC * np.where(solid_HC, 1 / np.sqrt(np.where(solid_HC, values_HC, 1)), 0)[:, None, :]).astype(np.float32)
     total = best_sum = 0.0
     for b_CD in b_HCD:
-        size = float((b_CD**2).sum())
-        shares = [float(((b_CD @ basis_DC) ** 2).sum()) for basis_DC in basis_HDC]
-        total, best_sum = total + size, best_sum + max(shares)
+        cross_HCC = (b_CD @ a_HCD.reshape(-1, width).T).reshape(dims, heads, dims).transpose(1, 0, 2)
+        total += float(np.square(b_CD).sum())
+        best_sum += float(np.square(cross_HCC @ whiten_HCC).sum(axis=(1, 2)).max())
     return best_sum / total if total > 0 else 0.0
 
 
@@ -125,9 +135,3 @@ def _heads(context: Context, model: Canonical, role: str, layer: int, q_DE: F32 
         return None
     x_OD = x_OD if q_DE is None else x_OD @ q_DE
     return x_OD.reshape(heads, -1, x_OD.shape[1])
-
-
-def _unit(x_ND: F32) -> F32:
-    length_N = np.linalg.norm(x_ND, axis=1, keepdims=True)
-    out: F32 = np.divide(x_ND, length_N, out=np.zeros_like(x_ND), where=length_N > 0)
-    return out

@@ -37,9 +37,10 @@ def search_experts(a: Canonical, b: Canonical, frame: Frame, seed: int, features
     """Tests of some experts of X, each with its partner in Y, in one frame. No tests where no expert fits another."""
     swap = x_is_b(a, b)
     x, y = (b, a) if swap else (a, b)
-    rows = Rows(features, *((None, frame.q_DE) if swap else (frame.q_DE, None)))
+    q_x, q_y = (None, frame.q_DE) if swap else (frame.q_DE, None)
+    rows = Rows(features, q_x, q_y, seed)
     jobs = [job for layer in _layers(x, y) for job in _of_layer(rows, x, y, layer, seed)]
-    return run(jobs, rows, y, frame, seed, swap)
+    return run(jobs, rows, y, frame, swap)
 
 
 def _experts(model: Canonical, layer: int) -> list[int]:

@@ -71,7 +71,7 @@ def views_of(model: Canonical, block: Block, units: I64 | None, q_DE: F32 | None
         x_MD = model.read_columns(key, np.arange(block.units) if units is None else units)
     else:
         whole_DF = model.read(key)
-        x_MD = np.ascontiguousarray((whole_DF if units is None else whole_DF[:, units]).T)
+        x_MD = whole_DF.T if units is None else np.ascontiguousarray(whole_DF[:, units].T)  # all of them are not copied
     check_finite(model, key, x_MD)
     out.append(x_MD)
     if q_DE is None:

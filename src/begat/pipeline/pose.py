@@ -8,7 +8,7 @@ Who poses models: `begat.pipeline.search`.  Frames: `begat.pipeline.frames`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -115,23 +115,35 @@ class Features:
 
     def blocks(self, posed: Pose, views: tuple[View, ...], units: I64, q_DE: F32 | None) -> list[F32]:
         """One block [M, ·] per view, folded, and mapped by `q_DE` where it lies in the residual stream. Raises InputError on NaN."""
-        return [self._block(posed.model, replace(v, key=posed.real[v.key]), units, q_DE) for v in views]
+        return self.many([(posed, views, units)], q_DE)[0]
+
+    def many(self, wanted: Sequence[tuple[Pose, tuple[View, ...], I64]], q_DE: F32 | None) -> list[list[F32]]:
+        """`blocks` of several, mapped in one product: many small ones take several times as long."""
+        found = [[self._folded(p.model, replace(v, key=p.real[v.key]), units) for v in views] for p, views, units in wanted]
+        if q_DE is not None:
+            inside = [(blocks, i) for blocks in found for i, (_, mapped) in enumerate(blocks) if mapped]
+            rows = [blocks[i][0].reshape(-1, q_DE.shape[0]) for blocks, i in inside]
+            if rows:
+                turned_ME = (rows[0] if len(rows) == 1 else np.concatenate(rows)) @ q_DE
+                ends = np.cumsum([len(r) for r in rows])
+                for (blocks, i), part_ME in zip(inside, np.split(turned_ME, ends[:-1]), strict=True):
+                    blocks[i] = (part_ME.reshape(len(blocks[i][0]), -1), True)
+        return [[x for x, _ in blocks] for blocks in found]
 
     def stored(self, posed: Pose, views: tuple[View, ...], units: I64) -> list[F32]:
         """One block [M, ·] per view, as it is stored. Raises InputError on NaN."""
         return [self._read(posed.model, replace(v, key=posed.real[v.key]), units) for v in views]
 
-    def _block(self, model: Canonical, view: View, units: I64, q_DE: F32 | None) -> F32:
+    def _folded(self, model: Canonical, view: View, units: I64) -> tuple[F32, bool]:
+        """A view with the gain before it folded in, and whether it lies in the residual stream, so that a map is to be applied."""
         raw = self._read(model, view, units)
         axes = ROLES[view.key.role].axes
         if view.take == "rows" and axes[-1] == "residual":
             gain_D = self.gain(model, view.key)
-            x = raw.reshape(len(units), len(view.offsets), -1)
-            x = x if gain_D is None else x * gain_D
-            return (x if q_DE is None else x @ q_DE).reshape(len(units), -1)
-        if view.take == "columns" and axes[0] == "residual" and q_DE is not None:
-            return raw @ q_DE
-        return raw
+            if gain_D is not None:
+                raw = (raw.reshape(len(units), len(view.offsets), -1) * gain_D).reshape(len(units), -1)
+            return raw, True
+        return raw, view.take == "columns" and axes[0] == "residual"
 
     def _read(self, model: Canonical, view: View, units: I64) -> F32:
         at = (id(model), view, units.tobytes())

@@ -20,10 +20,10 @@ from begat.alignment import PairTest
 from begat.canon.model import Canonical
 from begat.pipeline.by_index import ByIndex
 from begat.pipeline.frames import Frame
-from begat.pipeline.pose import Features, Kept, Pose, pose
+from begat.pipeline.pose import KEPT_BYTES, Features, Kept, Pose, pose
 from begat.pipeline.sampling import Plan, generator, plan_site
 from begat.signals.axes import AXES, Site
-from begat.signals.kinship import alike, signs, sketch
+from begat.signals.kinship import alike, signs, sketch_of
 from begat.signals.order import order_hits, strict_hits, unit_rows, varies
 from begat.stats.order import log_e_combined, log_e_single
 from begat.stats.search import log_e_search
@@ -33,6 +33,8 @@ Rename = Callable[[TensorKey], TensorKey | None]
 
 #: experts of a layer that a dense MLP is held against, and heads of a layer that are tested
 EXPERTS, HEADS = 4, 2
+#: numbers that are mapped in one product
+_BATCH = KEPT_BYTES // 32
 #: axes whose order a frame leaves alone
 _WITHIN = ("latent-dims", "kv-heads", "value-dims", "experts", "mlp-units", "expert-units")
 
@@ -62,14 +64,15 @@ def search(a: Canonical, b: Canonical, frame: Frame, seed: int, features: Featur
     swap = x_is_b(a, b)
     x, y = (b, a) if swap else (a, b)
     q_x, q_y = (None, frame.q_DE) if swap else (frame.q_DE, None)
-    return run(list(_jobs(x, y, frame, seed)), Rows(features, q_x, q_y), y, frame, seed, swap)
+    return run(list(_jobs(x, y, frame, seed)), Rows(features, q_x, q_y, seed), y, frame, swap)
 
 
-def run(jobs: list[Job], seen: Rows, y: Canonical, frame: Frame, seed: int, swap: bool) -> Search:
+def run(jobs: list[Job], seen: Rows, y: Canonical, frame: Frame, swap: bool) -> Search:
     """The tests of all jobs, every lottery of X with each of its candidates; `swap`: X is B."""
-    jobs = _without_copies_of_fitted(seen, jobs, y, frame, seed)
+    seen.expect(jobs, y)
+    jobs = _without_copies_of_fitted(seen, jobs, y, frame)
     outcomes = _without_index_orders(seen, [(job, *seen.hits(job, y)) for job in jobs], y)
-    copies = _copies(seen, jobs, seed)
+    copies = _copies(seen, jobs)
     by_axis: dict[str, dict[tuple[int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     tests = []
     for job, m, hits in outcomes:
@@ -179,21 +182,47 @@ def _chosen(axis: str, site: Site, layer: int, seed: int) -> bool:
 
 
 class Rows:
-    """Unit rows of X and Y in one frame (q_x, q_y: maps of their residual streams), each made once."""
+    """Unit rows of X and Y in one frame (q_x, q_y: maps of their residual streams), each made once; those expected next are mapped together."""
 
-    def __init__(self, features: Features, q_x: F32 | None, q_y: F32 | None) -> None:
-        self.features, self.q_x, self.q_y = features, q_x, q_y
+    def __init__(self, features: Features, q_x: F32 | None, q_y: F32 | None, seed: int) -> None:
+        self.features, self.q_x, self.q_y, self.seed = features, q_x, q_y, seed
         self._kept: Kept[tuple[object, ...], tuple[list[F32], F32, bool]] = Kept()
+        self._expected: list[tuple[Pose, Plan]] = []
+        self._places: dict[tuple[object, ...], int] = {}
+        self._signs: dict[int, F32] = {}
+
+    def expect(self, jobs: Sequence[Job], y: Canonical) -> None:
+        """What will be asked for, in about the order in which it will be."""
+        jobs = sorted(jobs, key=lambda j: j.axis)
+        self._expected = [(j.x, j.plan) for j in jobs] if self.q_x is not None else [(as_it_is(y, j.plan), j.plan) for j in jobs]
+        self._places = {self._key(*wanted): i for i, wanted in reversed(list(enumerate(self._expected)))}
+
+    @staticmethod
+    def _key(posed: Pose, plan: Plan) -> tuple[object, ...]:
+        real = tuple((posed.real[v.key], v.take, v.start, v.stride, v.offsets) for v in plan.site.views)
+        return id(posed.model), real, plan.units.tobytes()
 
     def of(self, posed: Pose, plan: Plan, q_DE: F32 | None) -> tuple[list[F32], F32, bool]:
         """(blocks, unit rows, every unit varies)."""
-        real = tuple((posed.real[v.key], v.take, v.start, v.stride, v.offsets) for v in plan.site.views)
-        at = (id(posed.model), real, plan.units.tobytes())
-        if at not in self._kept:
-            blocks = self.features.blocks(posed, plan.site.views, plan.units, q_DE)
-            made = blocks, unit_rows(blocks), bool(varies(blocks).all())
-            return self._kept.keep(at, made, 2 * sum(b.nbytes for b in blocks))
-        return self._kept[at]
+        at = self._key(posed, plan)
+        if at in self._kept:
+            return self._kept[at]
+        batch = {at: (posed, plan)}
+        if q_DE is not None and at in self._places:
+            room = _BATCH // max(1, q_DE.shape[0] * len(plan.units) * len(plan.site.views))
+            batch |= {k: w for w in self._expected[self._places[at] :][:room] if (k := self._key(*w)) not in self._kept}
+        found = self.features.many([(p, x.site.views, x.units) for p, x in batch.values()], q_DE)
+        made = [(blocks, unit_rows(blocks), bool(varies(blocks).all())) for blocks in found]
+        for key, one in reversed(list(zip(batch, made, strict=True))):
+            self._kept.keep(key, one, 2 * sum(b.nbytes for b in one[0]))
+        return made[0]
+
+    def sketch(self, x_MD: F32) -> F32:
+        """`kinship.sketch` of unit rows, with one set of signs for all of a width."""
+        width = x_MD.shape[1]
+        if width not in self._signs:
+            self._signs[width] = signs(width, generator(self.seed, "signs", width))
+        return sketch_of(x_MD, self._signs[width])
 
     def hits(self, job: Job, y: Canonical) -> tuple[int, int]:
         """(units, hits) of one test."""
@@ -210,7 +239,7 @@ def as_it_is(model: Canonical, plan: Plan) -> Pose:
     return Pose(model, model, {v.key: v.key for v in plan.site.views})
 
 
-def _without_copies_of_fitted(rows: Rows, jobs: list[Job], y: Canonical, frame: Frame, seed: int) -> list[Job]:
+def _without_copies_of_fitted(rows: Rows, jobs: list[Job], y: Canonical, frame: Frame) -> list[Job]:
     """The jobs without those at a layer that the frame was fitted on, or at a copy of it in either model: its order is in the map."""
     if not frame.layers:
         return jobs
@@ -224,30 +253,28 @@ def _without_copies_of_fitted(rows: Rows, jobs: list[Job], y: Canonical, frame: 
         if fitted and others:
             same = np.zeros((len(group), len(group)), dtype=bool)
             for blocks in (
-                [rows.of(j.x, j.plan, rows.q_x)[0] for j in group],
-                [rows.of(as_it_is(y, j.plan), j.plan, rows.q_y)[0] for j in group],
+                [rows.of(j.x, j.plan, rows.q_x)[1] for j in group],
+                [rows.of(as_it_is(y, j.plan), j.plan, rows.q_y)[1] for j in group],
             ):
-                width = sum(view.shape[1] for view in blocks[0])
-                same |= alike([sketch(b, signs(width, generator(seed, "signs", width))) for b in blocks])
+                same |= alike([rows.sketch(x_MD) for x_MD in blocks])
             at = [i for i, j in enumerate(group) if j.x_at[0] in frame.layers]
             others = [j for i, j in enumerate(group) if not same[i, at].any()]
         out += others
     return out
 
 
-def _copies(rows: Rows, jobs: Sequence[Job], seed: int) -> set[tuple[str, tuple[int, int]]]:
+def _copies(rows: Rows, jobs: Sequence[Job]) -> set[tuple[str, tuple[int, int]]]:
     """Lotteries of X that are another's copy, seen in X alone: of every group of copies the first counts."""
-    by_kind: dict[tuple[str, bytes, int], dict[tuple[int, int], list[F32]]] = defaultdict(dict)
+    by_kind: dict[tuple[str, bytes, int], dict[tuple[int, int], F32]] = defaultdict(dict)
     for job in jobs:
-        blocks, x_MD, _ = rows.of(job.x, job.plan, rows.q_x)
-        by_kind[job.axis, job.plan.units.tobytes(), x_MD.shape[1]].setdefault(job.x_at, blocks)
+        x_MD = rows.of(job.x, job.plan, rows.q_x)[1]
+        by_kind[job.axis, job.plan.units.tobytes(), x_MD.shape[1]].setdefault(job.x_at, x_MD)
     out = set()
-    for (axis, _, features), found in by_kind.items():
+    for (axis, _, _), found in by_kind.items():
         if len(found) < 2:
             continue
-        s_DS = signs(features, generator(seed, "signs", features))
         places = sorted(found)
-        same = alike([sketch(found[p], s_DS) for p in places])
+        same = alike([rows.sketch(found[p]) for p in places])
         out |= {(axis, p) for i, p in enumerate(places) if same[i, :i].any()}
     return out
 

@@ -12,6 +12,7 @@ generalized regression approach", Cancer Research 27, 1967). A score looks at on
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,7 +54,7 @@ def index_scores(blocks: Sequence[F32], units: I64, places: I64) -> F64:
         block = block * np.float32(2.0 ** -np.clip(np.frexp(np.abs(block).max(initial=0))[1], -120, 120))
         at = places if block.shape[1] == len(places) else np.arange(block.shape[1])
         likeness = np.stack([_centred(s) for s in _likeness(block, at)])
-        near = np.stack([_centred(w) for w in _nearness(units, int(at.max()) + 1)])
+        near = _near(units.astype(np.int64).tobytes(), int(at.max()) + 1)
         scores.append(np.append(_mantel(likeness, near).ravel(), _own_place(block, units, at)))
     return np.concatenate(scores)
 
@@ -103,6 +104,12 @@ def _walsh(block: F32) -> F32:
     return out
 
 
+@functools.lru_cache(maxsize=8)
+def _near(units: bytes, width: int) -> F64:
+    """Centred nearness of indices (int64): the same for all models and matrices in which these units were sampled."""
+    return np.stack([_centred(w) for w in _nearness(np.frombuffer(units, dtype=np.int64), width)])
+
+
 def _nearness(units: I64, width: int) -> list[F64]:
     """How near any two indices are: on the whole, within neighbours, modulo a width, and in one class of a period."""
     apart = np.abs(np.subtract.outer(units, units)).astype(np.float64)
@@ -114,12 +121,17 @@ def _nearness(units: I64, width: int) -> list[F64]:
 
 def _centred(matrix: F64) -> F64:
     """Off-diagonal entries with mean 0 and standard deviation 1, cut at `_CLIP`; zeros when they do not vary."""
-    off = ~np.eye(len(matrix), dtype=bool)
-    sd = float(matrix[off].std())
+    m = len(matrix)
+    off = matrix.ravel()[1:].reshape(m - 1, m + 1)[:, :-1]  # without the diagonal: rows of one entry more, less the last of each
+    mean = off.mean()
+    rest = off - mean
+    sd = float(np.sqrt(np.square(rest).mean()))
     if sd < 1e-9:
         return np.zeros_like(matrix)
-    out = np.where(off, np.clip((matrix - matrix[off].mean()) / sd, -_CLIP, _CLIP), 0.0)
-    return np.where(off, out - out[off].mean(), 0.0)
+    np.clip(rest / sd, -_CLIP, _CLIP, out=rest)
+    out = np.zeros(m * m)
+    out[1:].reshape(m - 1, m + 1)[:, :-1] = rest - rest.mean()
+    return out.reshape(m, m)
 
 
 def _mantel(s_KMM: F64, w_LMM: F64) -> F64:

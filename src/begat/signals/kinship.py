@@ -33,7 +33,11 @@ def sketch(blocks: Sequence[F32], signs_DS: F32) -> F32:
         blocks: as in `order_hits`, [m, D_view] per view.
         signs_DS: from `signs`, D = all views' features together.
     """
-    rows_MD = unit_rows(blocks)
+    return sketch_of(unit_rows(blocks), signs_DS)
+
+
+def sketch_of(rows_MD: F32, signs_DS: F32) -> F32:
+    """`sketch` of units whose rows are standardised already (`order.unit_rows`)."""
     flat: F32 = (rows_MD @ signs_DS).ravel() / np.float32(np.sqrt(len(rows_MD) * SIGNS))
     return flat
 

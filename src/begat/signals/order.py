@@ -79,13 +79,15 @@ def unit_rows(blocks: Sequence[F32]) -> F32:
         if not len(block):
             return np.zeros((0, 1), dtype=np.float32)
         # squares of very small or large weights leave float32; a tensor and its partner can be rescaled at will
-        block = block * np.float32(2.0 ** -np.clip(np.frexp(np.abs(block).max(initial=0))[1], -120, 120))
-        centred = block - block.mean(axis=0, dtype=np.float64).astype(np.float32)
+        largest = np.maximum(block.max(axis=0), -block.min(axis=0))
+        scale = np.float32(2.0 ** -np.clip(np.frexp(largest.max(initial=0))[1], -120, 120))
+        centred = block * scale
+        centred -= centred.mean(axis=0, dtype=np.float64).astype(np.float32)
         sd = centred.std(axis=0)
         # a feature that is equal in all units says nothing; rounding noise on it would
-        floor = 1e-6 * np.abs(block).max(axis=0)
-        parts.append(np.where(sd > floor, centred / np.where(sd > floor, sd, 1), 0))
-    rows_MD: F32 = np.concatenate(parts, axis=1).astype(np.float32)
+        centred *= np.divide(1, sd, out=np.zeros_like(sd), where=sd > 1e-6 * (largest * scale))
+        parts.append(centred)
+    rows_MD: F32 = np.concatenate(parts, axis=1).astype(np.float32, copy=False)
     length = np.linalg.norm(rows_MD, axis=1, keepdims=True)
     unit_MD: F32 = np.divide(rows_MD, length, out=np.zeros_like(rows_MD), where=length > 0)
     return unit_MD

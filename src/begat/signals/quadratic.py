@@ -23,6 +23,8 @@ from begat.types import F32, F64, I64
 
 #: pairs of views (0 gate, 1 up, 2 down), and whether their form flips with the sign of a unit's up row and down column
 _PAIRS = ((0, 0, False), (1, 1, False), (2, 2, False), (0, 1, True), (0, 2, True), (1, 2, False))
+#: squared lengths between which float32 holds them well, and under which a row is one of zeros
+_SMALL, _LARGE, _NOTHING = 1e-25, 1e37, 1e-74
 Pairs = tuple[I64, I64, F32]
 
 
@@ -59,8 +61,9 @@ def ranked(x_FK: F32) -> F32:
     """Every column's ranks as normal scores."""
     from scipy.special import ndtri
 
-    ranks = x_FK.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
-    out: F32 = ndtri((ranks + 0.5) / len(x_FK)).astype(np.float32)
+    scores_F = ndtri((np.arange(len(x_FK)) + 0.5) / len(x_FK)).astype(np.float32)
+    out = np.empty(x_FK.shape, dtype=np.float32)
+    np.put_along_axis(out, x_FK.argsort(axis=0, kind="stable"), scores_F[:, None], axis=0)
     return out
 
 
@@ -104,6 +107,14 @@ def pulls(a_views: Sequence[F32], b_views: Sequence[F32], pairs: Pairs, signed_P
 
 def unit(x_ND: F32) -> F32:
     """Rows scaled to length 1; rows of zeros stay."""
-    length_N = np.linalg.norm(x_ND, axis=1, keepdims=True)
-    out: F32 = np.divide(x_ND, length_N, out=np.zeros_like(x_ND), where=length_N > 0)
-    return out
+    return np.asarray(x_ND * inverse_lengths(x_ND)[:, None], dtype=np.float32)
+
+
+def inverse_lengths(x_ND: F32) -> F32:
+    """1 over the length of every row, [N]; 0 for rows of zeros."""
+    square_N = np.einsum("nd,nd->n", x_ND, x_ND).astype(np.float64)
+    far = ~((square_N > _SMALL) & (square_N < _LARGE))  # a unit can be rescaled at will until squares leave float32
+    if far.any():
+        square_N[far] = np.square(x_ND[far], dtype=np.float64).sum(axis=1)
+    inverse_N = np.divide(1, np.sqrt(square_N), out=np.zeros_like(square_N), where=square_N > _NOTHING)
+    return np.asarray(inverse_N, dtype=np.float32)

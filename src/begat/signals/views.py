@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from begat.signals.quadratic import inverse_lengths, unit
 from begat.types import F32, I64
 
 # Shape suffixes: M sampled units of B, F units of A, D residual width
@@ -39,15 +40,10 @@ def agreement(b_views: Sequence[F32], a_views: Sequence[F32], signed: Sequence[b
     """
     partners = []
     for b_MD, a_FD, keeps in zip(b_views, a_views, signed, strict=True):
-        s_MF = _unit(b_MD) @ _unit(a_FD).T
+        s_MF = unit(b_MD) @ a_FD.T
+        s_MF *= inverse_lengths(a_FD)  # what all units of A are divided by: their rows need not be copied
         s_MF = s_MF if keeps else np.abs(s_MF)
         partners.append(np.where(s_MF.max(axis=1) > 0, s_MF.argmax(axis=1), -1))
     same_M = np.logical_and.reduce([p == partners[0] for p in partners]) & (partners[0] >= 0)
     partner_M: I64 = np.where(same_M, partners[0], -1).astype(np.int64)
     return Agreement(len(partner_M), int(same_M.sum()), partner_M)
-
-
-def _unit(x_ND: F32) -> F32:
-    length_N = np.linalg.norm(x_ND, axis=1, keepdims=True)
-    out: F32 = np.divide(x_ND, length_N, out=np.zeros_like(x_ND), where=length_N > 0)
-    return out
