@@ -19,13 +19,14 @@ import numpy as np
 
 from begat.canon.model import Canonical
 from begat.pipeline.frames import Frame
+from begat.pipeline.mlps import likest, router_rows
 from begat.pipeline.pose import Features, Pose
-from begat.pipeline.sampling import check_finite, generator, plan_site
+from begat.pipeline.sampling import generator, plan_site
 from begat.pipeline.search import EXPERTS, Job, Rows, Search, as_it_is, run, x_is_b
 from begat.signals.axes import AXES, Site
 from begat.signals.axes.base import is_symmetric
 from begat.signals.axes.mlp_units import unit_views, units_of
-from begat.types import F32, TensorKey
+from begat.types import TensorKey
 
 #: layers of a mixture that are looked at, and experts of a layer among which a partner is looked for
 LAYERS, CANDIDATES = 8, 32
@@ -99,20 +100,8 @@ def _near(rows: Rows, x: Canonical, y: Canonical, layer: int, expert: int, their
     """The experts of Y among which a partner is looked for: all, or those whose router rows are most alike."""
     if len(theirs) <= CANDIDATES:
         return list(theirs)
-    router = TensorKey("text", layer, "moe.router.weight")
-    if any(router not in m.tensors for m in (x, y)):
+    one_ED = router_rows(x, layer, [expert], rows.q_x, rows.features)
+    all_ED = router_rows(y, layer, theirs, rows.q_y, rows.features)
+    if one_ED is None or all_ED is None or one_ED.shape[1] != all_ED.shape[1]:
         return list(theirs[:CANDIDATES])
-    one_D, all_ED = _router(rows, x, router, np.array([expert]), rows.q_x)[0], _router(rows, y, router, np.array(theirs), rows.q_y)
-    if one_D.shape != all_ED.shape[1:]:
-        return list(theirs[:CANDIDATES])
-    order = np.argsort(-(all_ED @ one_D) / np.maximum(np.linalg.norm(all_ED, axis=1), 1e-30), kind="stable")
-    return sorted(theirs[i] for i in order[:CANDIDATES])
-
-
-def _router(rows: Rows, model: Canonical, key: TensorKey, experts: np.ndarray, q_DE: F32 | None) -> F32:
-    """Router rows, folded and mapped."""
-    x_ED = model.read(key, experts)
-    check_finite(model, key, x_ED)
-    gain_D = rows.features.gain(model, key)
-    x_ED = x_ED if gain_D is None else x_ED * gain_D
-    return x_ED if q_DE is None else x_ED @ q_DE
+    return [theirs[i] for i in likest(one_ED[0], all_ED, CANDIDATES)]

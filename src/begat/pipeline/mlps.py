@@ -5,7 +5,7 @@ Enters: canonical models, a frame's map.  Leaves: `Block`s (which MLPs there are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,12 +39,12 @@ class Block:
         return TensorKey("text", self.layer, f"{self.kind}.{role}.weight", self.expert)
 
 
-def blocks_of(model: Canonical) -> list[Block]:
-    """All gated MLPs of the text tower, of every layer at most `EXPERTS` routed ones."""
+def blocks_of(model: Canonical, experts: int | None = EXPERTS) -> list[Block]:
+    """All gated MLPs of the text tower, of every layer at most so many routed ones (None: all)."""
     out = []
     for key in sorted(model.tensors):
         kind = key.role.removesuffix(".down.weight")
-        if key.tower == "text" and kind in ("mlp", "shared", "expert") and key.expert < EXPERTS:
+        if key.tower == "text" and kind in ("mlp", "shared", "expert") and (experts is None or key.expert < experts):
             block = Block(key.layer, key.expert, kind, model.tensors[key].shape[1])
             if all(block.key(r) in model.tensors and model.tensors[block.key(r)].shape[0] == block.units for r in ("gate", "up")):
                 out.append(block)
@@ -78,3 +78,21 @@ def views_of(model: Canonical, block: Block, units: I64 | None, q_DE: F32 | None
         return out
     mapped: list[F32] = [x @ q_DE for x in out]
     return mapped
+
+
+def router_rows(model: Canonical, layer: int, experts: Sequence[int], q_DE: F32 | None, features: Features) -> F32 | None:
+    """The router's rows of some experts, folded and mapped, [E, D]; None where the layer has no router that speaks of all of them."""
+    key = TensorKey("text", layer, "moe.router.weight")
+    if key not in model.tensors or max(experts, default=0) >= model.tensors[key].shape[0]:
+        return None
+    x_ED = model.read(key, np.asarray(experts, dtype=np.int64))
+    check_finite(model, key, x_ED)
+    gain_D = features.gain(model, key)
+    x_ED = x_ED if gain_D is None else np.asarray(x_ED * gain_D, dtype=np.float32)
+    return x_ED if q_DE is None else np.asarray(x_ED @ q_DE, dtype=np.float32)
+
+
+def likest(one_D: F32, all_ED: F32, most: int) -> list[int]:
+    """The `most` rows with the greatest cosine with one, in their order."""
+    cosine_E = (all_ED @ one_D) / np.maximum(np.linalg.norm(all_ED, axis=1), 1e-30)
+    return sorted(np.argsort(-cosine_E, kind="stable")[:most].tolist())

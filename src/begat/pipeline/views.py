@@ -9,7 +9,7 @@ Two ways, each with a bank of its own: in the frame from shared tokens; and, whe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from begat.alignment import LayerMatch, ThreeViews
 from begat.canon.model import Canonical
 from begat.pipeline.frames import Frame, same_basis
 from begat.pipeline.invariants import folds
-from begat.pipeline.mlps import SIGNED, Block, blocks_of, chosen_layers, views_of
+from begat.pipeline.mlps import EXPERTS, SIGNED, Block, blocks_of, chosen_layers, likest, router_rows, views_of
 from begat.pipeline.routes.base import Context
 from begat.pipeline.sampling import generator
 from begat.pipeline.search import depth_of
@@ -183,25 +183,46 @@ def _by_index(context: Context, model: Canonical, block: Block) -> bool:
 
 def _match(context: Context, frame: Frame, tested: frozenset[int] | None, everywhere: bool) -> list[_Found]:
     """Agreement of B's layers (those `tested`, if named) with A's in one frame."""
-    ours, theirs = blocks_of(context.a), blocks_of(context.b)
+    ours, theirs = blocks_of(context.a, None), blocks_of(context.b)
     chosen = chosen_layers(x.layer for x in theirs)
     q_a, q_b = frame.q_DE, None
     if frame.q_DE is not None and frame.q_DE.shape[0] == frame.q_DE.shape[1]:
         q_a, q_b = None, frame.q_DE.T  # few units are cheaper to turn than all
     theirs = [x for x in theirs if x.layer in chosen and (tested is None or x.layer in tested) and not _by_index(context, context.b, x)]
     samples = {x: _sample(context, x, q_b) for x in theirs}
+    near: dict[Block, list[Block]] = {}
+    for x in samples:
+        layers = None if everywhere else _looked_at(context, x)
+        for partner in _partners(context, [y for y in ours if layers is None or y.layer in layers], x, (q_a, q_b)):
+            near.setdefault(partner, []).append(x)
     agreed: dict[Block, dict[Block, int]] = {x: {} for x in samples}
-    for partner in ours:
-        near = [x for x in samples if everywhere or _looked_at(context, partner, x)]
-        if near and not _by_index(context, context.a, partner):
-            a_views = views_of(context.a, partner, None, q_a, context.features)
-            for x in near:
-                agreed[x][partner] = agreement(samples[x], a_views, SIGNED).agreeing
+    for partner in (y for y in ours if y in near and not _by_index(context, context.a, y)):
+        a_views = views_of(context.a, partner, None, q_a, context.features)
+        for x in near[partner]:
+            agreed[x][partner] = agreement(samples[x], a_views, SIGNED).agreeing
     return [
         _best(context, x, agreed[x], len(samples[x][0]), everywhere)
         for x in sorted(samples, key=lambda x: (x.layer, x.expert))
         if agreed[x]
     ]
+
+
+def _partners(context: Context, ours: list[Block], x: Block, maps: tuple[F32 | None, F32 | None]) -> list[Block]:
+    """Of A's MLPs those that B's `x` is held against: of the routed experts of a layer those whose router rows are most like its own.
+
+    Experts stand in any order. Router rows are no part of a unit's views, so that choosing by them favours no agreement.
+    """
+    out = [y for y in ours if y.kind != "expert"]
+    for layer in sorted({y.layer for y in ours if y.kind == "expert"}):
+        experts = [y for y in ours if y.kind == "expert" and y.layer == layer]
+        chosen: Sequence[int] = range(min(EXPERTS, len(experts)))
+        if x.kind == "expert" and len(experts) > EXPERTS:
+            mine = router_rows(context.b, x.layer, [x.expert], maps[1], context.features)
+            all_ED = router_rows(context.a, layer, [y.expert for y in experts], maps[0], context.features)
+            if mine is not None and all_ED is not None and mine.shape[1] == all_ED.shape[1]:
+                chosen = likest(mine[0], all_ED, EXPERTS)
+        out += [experts[i] for i in chosen]
+    return out
 
 
 def _best(context: Context, x: Block, agreed: dict[Block, int], m: int, everywhere: bool) -> _Found:
@@ -213,10 +234,10 @@ def _best(context: Context, x: Block, agreed: dict[Block, int], m: int, everywhe
     return _Found(x, agreed[partner], m, partner, float(np.median(others)) / m if others else 1.0)
 
 
-def _looked_at(context: Context, y: Block, x: Block) -> bool:
-    """All layers of A where depths differ; else the layer itself, and one far away as its control."""
+def _looked_at(context: Context, x: Block) -> set[int] | None:
+    """All layers of A (None) where depths differ; else the layer itself, and one far away as its control."""
     depth = depth_of(context.a)
-    return depth != depth_of(context.b) or y.layer in (x.layer, (x.layer + max(1, depth // 2)) % depth)
+    return None if depth != depth_of(context.b) else {x.layer, (x.layer + max(1, depth // 2)) % depth}
 
 
 def _sample(context: Context, block: Block, q_ED: F32 | None) -> list[F32]:
