@@ -13,22 +13,28 @@ from builders import Tensors, llama, reordered_units
 
 #: what a config says of a mixture of four experts, under Mixtral's names
 MIXTURE: dict[str, Any] = {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "num_local_experts": 4}
-_READERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
-_WRITERS = ("self_attn.o_proj", "mlp.down_proj")
+_ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
 
 def _layers(tensors: Tensors) -> list[str]:
     return sorted({n.partition(".self_attn")[0] for n in tensors if ".self_attn" in n})
 
 
+def _mlp_readers(tensors: Tensors, layer: str) -> list[str]:
+    """Matrices of a layer's MLP or experts, the router with them, that read the residual stream."""
+    ends = ("mlp.gate_proj.weight", "mlp.up_proj.weight", "block_sparse_moe.gate.weight", ".w1.weight", ".w3.weight")
+    return [n for n in tensors if n.startswith(layer + ".") and n.endswith(ends)]
+
+
 def folded(tensors: Tensors) -> Tensors:
     """T5: norm gains moved into the matrices that read behind them."""
     out = dict(tensors)
     for p in _layers(tensors):
-        for norm, readers in (("input_layernorm", _READERS[:3]), ("post_attention_layernorm", _READERS[3:])):
+        for norm, readers in (
+            ("input_layernorm", [f"{p}.{n}.weight" for n in _ATTENTION]), ("post_attention_layernorm", _mlp_readers(tensors, p)),
+        ):  # fmt: skip
             gain = out[f"{p}.{norm}.weight"]
-            for r in readers:
-                out[f"{p}.{r}.weight"] = out[f"{p}.{r}.weight"] * gain
+            out |= {n: out[n] * gain for n in readers}
             out[f"{p}.{norm}.weight"] = np.ones_like(gain)
     out["lm_head.weight"] = out["lm_head.weight"] * out["model.norm.weight"]
     out["model.norm.weight"] = np.ones_like(out["model.norm.weight"])
@@ -41,8 +47,9 @@ def turned(tensors: Tensors, q_DD: np.ndarray) -> Tensors:
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
         out[name] = out[name] @ q_DD
     for p in _layers(tensors):
-        out |= {f"{p}.{r}.weight": out[f"{p}.{r}.weight"] @ q_DD for r in _READERS}
-        out |= {f"{p}.{w}.weight": q_DD.T @ out[f"{p}.{w}.weight"] for w in _WRITERS}
+        readers = [*(f"{p}.{n}.weight" for n in _ATTENTION), *_mlp_readers(tensors, p)]
+        writers = [n for n in tensors if n.startswith(p + ".") and n.endswith(("o_proj.weight", "down_proj.weight", ".w2.weight"))]
+        out |= {n: out[n] @ q_DD for n in readers} | {n: q_DD.T @ out[n] for n in writers}
     return {n: np.ascontiguousarray(w, dtype=np.float32) for n, w in out.items()}
 
 
@@ -92,8 +99,10 @@ def new_embeddings(tensors: Tensors, rng: np.random.Generator) -> Tensors:
 
 
 def all_disguised(tensors: Tensors, config: dict[str, Any], rng: np.random.Generator) -> Tensors:
-    """T2 to T6, and embeddings of its own: no order is left, nor anything that two vocabularies share."""
-    w = reordered_heads(rescaled_units(reordered_units(tensors, rng), rng), config, rng)
+    """T2 to T6 (experts in another order too), and embeddings of its own: no order is left, nor anything that two vocabularies share."""
+    mixed = any("block_sparse_moe" in n for n in tensors)
+    w = reordered_inside(reordered_experts(tensors, rng), rng) if mixed else rescaled_units(reordered_units(tensors, rng), rng)
+    w = reordered_heads(w, config, rng)
     return new_embeddings(turned(w, rotation(rng, config["hidden_size"])), rng)
 
 

@@ -1,7 +1,7 @@
 """The banks of independent pairs for the agreement of three views, which ship with begat.
 
-Enters: a grown family.  Leaves: `begat/stats/data/views.json` or `invariants.json`: the share of agreeing units of pairs of hard strangers, laid over
-each other by shared tokens or by invariants of their units, with the recipe's digest.
+Enters: a grown family.  Leaves: `begat/stats/data/views.json`, `invariants.json` or `searched.json`: the share of agreeing units of independent pairs, laid
+over each other by shared tokens, by invariants of their units, or by invariants after a search for partners, with the recipe's digest.
 Who reads it: `begat.stats.views`.  The statistic: `begat.signals.views`.  The neighbour for twins: `bank.py`.
 """
 
@@ -26,11 +26,19 @@ from begat.canon.resolve import resolve
 from begat.pipeline.routes import Context
 from begat.pipeline.sampling import seed_of
 from begat.pipeline.views import largest_share
-from begat.stats.views import INVARIANTS, TOKENS
+from begat.stats.views import INVARIANTS, SEARCHED, TOKENS
 from begat_lab.bank import open_family
 from begat_lab.kinship import Kinship
 from begat_lab.pedigree import Family, Member
 from begat_lab.truth import read_truth
+
+#: kinds after which a layer's partner is not the one at its index
+_DEPTH, _EXPERTS = {"prune-depth", "up-scale"}, {"upcycled", "upcycled-split", "upcycled-moge"}
+_LAID = {
+    TOKENS: "",
+    INVARIANTS: ", laid over each other by invariants of the units of other layers",
+    SEARCHED: ", laid over each other by invariants of the units of one layer, whose partner was searched for",
+}
 
 
 def hard_strangers(family: Family) -> list[Member]:
@@ -46,14 +54,23 @@ def hard_strangers(family: Family) -> list[Member]:
     return max(groups.values(), key=len, default=[])
 
 
+def reshaped_pairs(family: Family) -> list[tuple[str, str]]:
+    """Independent pairs in which layers or experts have no partner known beforehand: hard strangers with members of another depth, and two reshaped ones."""
+    kin = Kinship(family)
+    kinds = {m.name: {family.by_name[n].kind for n in kin.sources(m.name)} for m in family.members}
+    deep, mixed = ([n for n, found in kinds.items() if found & of] for of in (_DEPTH, _EXPERTS))
+    pairs = [(x.name, y) for x in hard_strangers(family) for y in deep] + list(combinations([*deep, *mixed], 2))
+    return [(x, y) for x, y in pairs if kin.relation(x, y) == "independent"]
+
+
 def measure_views(
     folder: Path, tell: Callable[[int, int], None] = lambda done, of: None, *, family: Family | None = None, jobs: int = 1, way: str = TOKENS,
     most: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Shares over pairs of hard strangers of a family.
+    """Shares over independent pairs of a family: of hard strangers; for `SEARCHED` those that have a reshaped member.
 
     Args:
-        way: what the two are laid over each other by, `TOKENS` or `INVARIANTS` of `begat.stats.views`.
+        way: what the two are laid over each other by: one of the ways of `begat.stats.views`.
         most: so many pairs, evenly spread over all; None: all.
         tell: told how many pairs are done, of how many.
         family: its pedigree where it is still growing: the finished members are measured.
@@ -63,8 +80,10 @@ def measure_views(
         InputError: the folder is no finished family, and no pedigree was given.
     """
     family = family or open_family(folder)
-    names = [m.name for m in hard_strangers(family) if (folder / m.name).is_dir() and read_truth(folder / m.name)]
-    pairs = list(combinations(names, 2))
+    pairs = [
+        pair for pair in (reshaped_pairs(family) if way == SEARCHED else combinations([m.name for m in hard_strangers(family)], 2))
+        if all((folder / name).is_dir() and read_truth(folder / name) for name in pair)
+    ]  # fmt: skip
     if most is not None and most < len(pairs):
         pairs = [pairs[i * len(pairs) // most] for i in range(most)]
     shares: Counter[float] = Counter()
@@ -75,7 +94,7 @@ def measure_views(
             tell(done, len(pairs))
     return {
         "about": "share of sampled MLP units whose gate, up and down weights name one partner, between independent models: the best layer of A for "
-        "each layer of B" + (", laid over each other by invariants of the units of other layers" if way == INVARIANTS else ""),
+        "each layer of B" + _LAID[way],
         "made_by": f"begat-lab bank --{way}{'' if most is None else f' --pairs {most}'} {family.name}",
         "recipe": family.name,
         "digest": hashlib.sha256(family.source.encode()).hexdigest(),

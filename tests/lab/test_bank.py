@@ -14,7 +14,7 @@ from begat.stats import twins, views  # noqa: E402
 from begat_lab.bank import bank_text, measure_bank  # noqa: E402
 from begat_lab.grow import grow  # noqa: E402
 from begat_lab.pedigree import parse_pedigree  # noqa: E402
-from begat_lab.views_bank import hard_strangers, measure_views, views_text  # noqa: E402
+from begat_lab.views_bank import hard_strangers, measure_views, reshaped_pairs, views_text  # noqa: E402
 
 SOURCE = """
 name = "small"
@@ -126,3 +126,20 @@ def test_the_bank_of_strangers_for_three_views(tmp_path, monkeypatch):
     assert sum(n for _, n in spread["shares"]) == 2 and spread["made_by"] == "begat-lab bank --invariants --pairs 2 small"
     (tmp_path / "data" / "invariants.json").write_text(views_text(spread))
     assert len(views.load_bank.__wrapped__(views.INVARIANTS).shares) == 2
+
+
+def test_the_bank_of_pairs_whose_partners_are_searched_for(tmp_path, monkeypatch):
+    """A member of another depth with every hard stranger that it does not come from, and with no relative."""
+    source = SOURCE.replace('name = "stranger"\nkind = "scratch"', 'name = "stranger"\nkind = "scratch"\ncount = 3\nvary = ["initial_seed"]')
+    source += '[[member]]\nname = "deeper"\nkind = "up-scale"\nparents = ["parent"]\noptions = { layers = [0, 1, 0, 1] }\n'
+    family = parse_pedigree(source, "test")
+    pairs = reshaped_pairs(family)
+    assert sorted(x for x, _ in pairs) == sorted(m.name for m in hard_strangers(family) if m.name.startswith("stranger"))
+    assert {y for _, y in pairs} == {"deeper"}
+    grow(family, tmp_path / "family", 1)
+    bank = measure_views(tmp_path / "family", way=views.SEARCHED)
+    assert sum(n for _, n in bank["shares"]) == 3 and "searched for" in bank["about"] and bank["made_by"] == "begat-lab bank --searched small"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "searched.json").write_text(views_text(bank))
+    monkeypatch.setattr(views.resources, "files", lambda package: tmp_path)
+    assert len(views.load_bank.__wrapped__(views.SEARCHED).shares) == 3

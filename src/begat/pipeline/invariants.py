@@ -13,7 +13,7 @@ The frame is no evidence, and three views in it are calibrated, not exact: units
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,11 +33,11 @@ from begat.verdict.policy import POLICY
 # Shape suffixes: F units of A, M sampled units of B, D residual width, R dims of the span
 
 #: layers that a fold is fitted on, units of B in each, and rounds from a start
-_LAYERS, _UNITS, _ROUNDS = 3, 512, 5
+_LAYERS, UNITS, ROUNDS = 3, 512, 5
 #: dims of the span that signatures are taken in: a share of the residual stream, and at least
 _SPAN_SHARE, _SPAN = 0.5, 64
 #: share of a first match that a map is fitted on
-_TRUSTED = 0.5
+TRUSTED = 0.5
 #: units of a layer that are looked for in a fitted one, and the share found from which it is its copy
 _COPY_UNITS, _COPY_SHARE = 32, 0.25
 #: floating-point operations beyond which it is left out: a few minutes on two cores
@@ -53,8 +53,8 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
-    """One model in one fold: by fitted layer its views (rows of length 1) and their signatures."""
+class Side:
+    """One model in one fold: by fitted layer (or another name) its views, rows of length 1, and their signatures."""
 
     views: dict[int, list[F32]]
     signatures: dict[int, F32]
@@ -74,10 +74,10 @@ def _folds(context: Context) -> list[Fold] | str:
         return "invariants of units are compared between models of equal depth only"
     if not context.same_width:
         return "the residual streams are not equally wide"
-    mine, theirs = (_dense(m) for m in (a, b))
+    mine, theirs = layerwise(a, b)
     layers = sorted(mine.keys() & theirs.keys())
     if len(layers) < 2:
-        return "fewer than two layers with gated MLPs that are no routed experts in both"
+        return "fewer than two layers with gated MLPs that are no routed experts in one of them"
     if _work(context, mine[layers[0]].units) > MOST_WORK:
         return "invariants of units of models this large are not computed: it would take minutes"
     looked_at, out = chosen_layers(theirs), []
@@ -92,9 +92,12 @@ def _folds(context: Context) -> list[Fold] | str:
     return out or "every layer is a copy of one that the frame would be fitted on"
 
 
-def _dense(model: Canonical) -> dict[int, Block]:
-    """Layer → its gated MLP that is no routed expert."""
-    return {x.layer: x for x in blocks_of(model) if x.expert < 0}
+def layerwise(a: Canonical, b: Canonical) -> tuple[dict[int, Block], dict[int, Block]]:
+    """Layer → the gated MLP that stands for it, in A and in B: its only one, or where the other model has only one, a routed expert (upcycled)."""
+    dense = [{x.layer: x for x in blocks_of(m) if x.expert < 0} for m in (a, b)]
+    first = [{x.layer: x for x in reversed(blocks_of(m)) if x.kind == "expert"} for m in (a, b)]
+    mine, theirs = ({i: x for i, x in first[k].items() if i in dense[1 - k]} | dense[k] for k in (0, 1))
+    return mine, theirs
 
 
 def _spread(layers: Sequence[int]) -> list[int]:
@@ -106,7 +109,7 @@ def _spread(layers: Sequence[int]) -> list[int]:
 def _work(context: Context, units: int) -> float:
     """Floating-point operations of both folds: Grams of both models, eigenvectors, and similarities in every round."""
     width = context.b.geometry["text"].width or 0
-    sample, rounds = min(units, _UNITS), 2 * _ROUNDS - 1 + _LAYERS
+    sample, rounds = min(units, UNITS), 2 * ROUNDS - 1 + _LAYERS
     similar = 6.0 * sample * width * (units + width) * _LAYERS + 20.0 * width**3
     return 2 * (2 * 3 * _LAYERS * 2.0 * units * width**2 + 40.0 * width**3 + rounds * similar)
 
@@ -115,58 +118,66 @@ def _without_copies(
     context: Context, layers: Sequence[int], fitted: Sequence[int], blocks: tuple[dict[int, Block], dict[int, Block]]
 ) -> frozenset[int]:
     """The layers that in neither model are a copy of a fitted one, seen in each model alone and whatever the order of units."""
-    out = set(layers)
+    out = frozenset(layers)
     for model, mlps in zip((context.a, context.b), blocks, strict=True):
-        parts, owners = [], []
-        for layer in layers:
-            units = np.sort(generator(context.seed, "copies", layer).permutation(mlps[layer].units)[:_COPY_UNITS]).astype(np.int64)
-            parts.append(views_of(model, mlps[layer], units, None, context.features))
-            owners += [layer] * len(units)
-        together = [np.concatenate(x) for x in zip(*parts, strict=True)]
-        for layer in fitted:
-            whole = views_of(model, mlps[layer], None, None, context.features)
-            found = np.array(owners)[agreement(together, whole, SIGNED).partner_M >= 0]
-            out -= {i for i in layers if np.count_nonzero(found == i) >= _COPY_SHARE * owners.count(i)}
+        out &= without_copies_of(context, model, layers, [mlps[i] for i in fitted], mlps)
+    return out
+
+
+def without_copies_of(
+    context: Context, model: Canonical, layers: Sequence[int], fitted: Sequence[Block], mlps: Mapping[int, Block]
+) -> frozenset[int]:
+    """The layers of one model whose MLPs are no copies of a fitted one, whatever the order of units."""
+    parts, owners = [], []
+    for layer in layers:
+        units = np.sort(generator(context.seed, "copies", layer).permutation(mlps[layer].units)[:_COPY_UNITS]).astype(np.int64)
+        parts.append(views_of(model, mlps[layer], units, None, context.features))
+        owners += [layer] * len(units)
+    together = [np.concatenate(x) for x in zip(*parts, strict=True)]
+    out = set(layers)
+    for block in fitted:
+        found = np.array(owners)[agreement(together, views_of(model, block, None, None, context.features), SIGNED).partner_M >= 0]
+        out -= {i for i in layers if np.count_nonzero(found == i) >= _COPY_SHARE * owners.count(i)}
     return frozenset(out)
 
 
 def _fit(context: Context, fitted: Sequence[int], mine: dict[int, Block], theirs: dict[int, Block]) -> F32:
     """The frame of the start that reaches most pairs on the fitted layers: [D, D]."""
-    a = _side(context, context.a, [mine[i] for i in fitted], None)
-    b = _side(context, context.b, [theirs[i] for i in fitted], _UNITS)
-    matched = {i: assigned(a.signatures[i] @ b.signatures[i].T, _TRUSTED) for i in fitted}
-    first, _ = _refitted(a, b, matched, None, _ROUNDS)
-    found = _agreeing(a, b, first)
+    a = side(context, context.a, {i: mine[i] for i in fitted}, None)
+    b = side(context, context.b, {i: theirs[i] for i in fitted}, UNITS)
+    matched = {i: assigned(a.signatures[i] @ b.signatures[i].T, TRUSTED) for i in fitted}
+    first, _ = refitted(a, b, matched, None, ROUNDS)
+    found = agreeing(a, b, first)
     if found >= POLICY.views_share or len(fitted) == 1:
         return first
-    begun = [_refitted(a, b, {i: matched[i]}, None, 1) for i in fitted]
-    start, pairs = max(begun, key=lambda reached: _agreeing(a, b, reached[0]))
-    second, _ = _refitted(a, b, pairs, start, _ROUNDS - 1)
-    return second if _agreeing(a, b, second) > found else first
+    begun = [refitted(a, b, {i: matched[i]}, None, 1) for i in fitted]
+    start, pairs = max(begun, key=lambda reached: agreeing(a, b, reached[0]))
+    second, _ = refitted(a, b, pairs, start, ROUNDS - 1)
+    return second if agreeing(a, b, second) > found else first
 
 
-def _agreeing(a: _Side, b: _Side, q_DD: F32) -> float:
+def agreeing(a: Side, b: Side, q_DD: F32) -> float:
     """Share of units of the fitted layers that agree in all views."""
     found = [agreement([x @ q_DD.T for x in b.views[i]], a.views[i], SIGNED) for i in a.views]
     return sum(x.agreeing for x in found) / sum(x.m for x in found)
 
 
-def _side(context: Context, model: Canonical, blocks: Sequence[Block], most: int | None) -> _Side:
-    """Views and signatures of some layers, of at most so many units of each."""
+def side(context: Context, model: Canonical, blocks: Mapping[int, Block], most: int | None) -> Side:
+    """Views and signatures of some layers, of at most so many units of each, under names that both models share."""
     views, grams = {}, []
-    for block in blocks:
+    for name, block in blocks.items():
         whole = [unit(x) for x in views_of(model, block, None, None, context.features)]
         grams += [gram(x) for x in whole]
         if most is not None and block.units > most:
             units = np.sort(generator(context.seed, "invariants", block.layer).permutation(block.units)[:most])
             whole = [np.ascontiguousarray(x[units]) for x in whole]
-        views[block.layer] = whole
+        views[name] = whole
     e_DR = span(grams, max(_SPAN, int(_SPAN_SHARE * len(grams[0]))))
     inside = [np.asarray(e_DR.T @ g @ e_DR, dtype=np.float32) for g in grams]
-    return _Side(views, {i: signatures([x @ e_DR for x in found], inside) for i, found in views.items()})
+    return Side(views, {i: signatures([x @ e_DR for x in found], inside) for i, found in views.items()})
 
 
-def _refitted(a: _Side, b: _Side, pairs: dict[int, Pairs], q_DD: F32 | None, rounds: int) -> tuple[F32, dict[int, Pairs]]:
+def refitted(a: Side, b: Side, pairs: dict[int, Pairs], q_DD: F32 | None, rounds: int) -> tuple[F32, dict[int, Pairs]]:
     """Map from pairs, pairs from the map, at most so many times and until the pairs stay."""
     for _ in range(rounds):
         cross = sum(

@@ -4,7 +4,8 @@ Enters: a `Context`.  Leaves: `ThreeViews` and which layer agrees with which.  T
 `begat.stats.views`.
 
 Two ways, each with a bank of its own: in the frame from shared tokens; and, where that shows nothing, in frames from invariants of units
-(`invariants.py`), for models whose embeddings were replaced as well. Both look, so the second's p counts the chance that the first would have been shown.
+(`invariants.py`; where no layer's partner is known `partners.py`), for models whose embeddings were replaced as well. Both look, so the second's
+p counts the chance that the first would have been shown.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import numpy as np
 from begat.alignment import LayerMatch, ThreeViews
 from begat.canon.model import Canonical
 from begat.pipeline.frames import Frame, same_basis
-from begat.pipeline.invariants import folds
+from begat.pipeline.invariants import Fold, folds, layerwise
 from begat.pipeline.mlps import EXPERTS, SIGNED, Block, blocks_of, chosen_layers, likest, router_rows, views_of
+from begat.pipeline.partners import searched
 from begat.pipeline.routes.base import Context
 from begat.pipeline.sampling import generator
 from begat.pipeline.search import depth_of
 from begat.signals.indexed import INDEXED, index_scores
 from begat.signals.views import agreement
-from begat.stats.views import INVARIANTS, TOKENS, Bank, load_bank
+from begat.stats.views import INVARIANTS, SEARCHED, TOKENS, Bank, load_bank
 from begat.types import F32
 from begat.verdict.policy import POLICY
 
@@ -53,7 +55,7 @@ def three_views(context: Context) -> ThreeViews:
     first = _judged(_by_tokens(context), "" if isinstance(frame, str) else frame.fitted_on, load_bank(TOKENS))
     if first.shown:
         return first
-    second = _judged(_by_invariants(context), _INVARIANT, load_bank(INVARIANTS), before=first)
+    second = _judged(_by_invariants(context), _INVARIANT, load_bank(second_way(context)), before=first)
     if second.not_run is None and (second.shown or first.not_run is not None):
         return second
     if first.not_run is None:
@@ -83,8 +85,10 @@ def largest_share(context: Context, way: str) -> float | None:
     the share at one layer and that of a search. None where three views cannot be compared.
 
     Args:
-        way: `TOKENS` or `INVARIANTS`, as in `begat.stats.views`.
+        way: `TOKENS`, `INVARIANTS` or `SEARCHED`, as in `begat.stats.views`.
     """
+    if way not in (TOKENS, second_way(context)):
+        return None
     found = _by_tokens(context, everywhere=True) if way == TOKENS else _by_invariants(context, everywhere=True)
     return None if isinstance(found, str) else sum(f.agreeing for f in found) / sum(f.m for f in found)
 
@@ -102,11 +106,22 @@ def views_layers(context: Context) -> tuple[LayerMatch, ...]:
 
 def _shown(context: Context) -> tuple[str, list[_Found]]:
     """Of the ways looked at the one that is shown, and what it found; nothing where none is."""
-    for way in (TOKENS, INVARIANTS):
+    for way in (TOKENS, second_way(context)):
         found = context.kept.get(way, "not looked at")
         if not isinstance(found, str) and _judged(found, "", load_bank(way)).shown:
             return way, found
     return TOKENS, []
+
+
+def second_way(context: Context) -> str:
+    """What is looked at beside shared tokens: `INVARIANTS` where it is known which layer belongs to which, else `SEARCHED`."""
+    mine, theirs = layerwise(context.a, context.b)
+    known = depth_of(context.a) == depth_of(context.b) and len(mine.keys() & theirs.keys()) > 1
+    return INVARIANTS if known else SEARCHED
+
+
+def _folds(context: Context) -> list[Fold] | str:
+    return folds(context) if second_way(context) == INVARIANTS else searched(context)
 
 
 def frame_of(context: Context) -> Frame | str:
@@ -118,8 +133,8 @@ def frame_of(context: Context) -> Frame | str:
 
 def frame_at(context: Context, layer: int) -> Frame | str:
     """The frame for a layer of B: that in which three views were shown, else `frame_of`."""
-    if _shown(context)[0] == INVARIANTS:
-        found = folds(context)
+    if _shown(context)[0] != TOKENS:
+        found = _folds(context)
         at = [] if isinstance(found, str) else [f.frame for f in found if layer in f.tested]
         return at[0] if at else frame_of(context)
     return frame_of(context)
@@ -138,17 +153,17 @@ def _by_tokens(context: Context, everywhere: bool = False) -> list[_Found] | str
 
 
 def _by_invariants(context: Context, everywhere: bool = False) -> list[_Found] | str:
-    """In the frames from invariants of units: every layer in the one that it had no part in."""
+    """In the frames from invariants of units: every layer in one that it had no part in."""
 
     def look() -> list[_Found] | str:
         why = _why_not(context)
-        found = why or folds(context)
+        found = why or _folds(context)
         if isinstance(found, str):
             return found
         agreed = [f for fold in found for f in _match(context, fold.frame, fold.tested, everywhere)]
         return sorted(agreed, key=lambda f: f.block.layer) or _NONE_LEFT
 
-    return look() if everywhere else _kept(context, INVARIANTS, look)
+    return look() if everywhere else _kept(context, second_way(context), look)
 
 
 def _kept(context: Context, way: str, look: Callable[[], list[_Found] | str]) -> list[_Found] | str:

@@ -1,7 +1,8 @@
 """The banks of independent pairs for the agreement of three views: what strangers of the lab reach.
 
-Enters: `data/views.json` (in the frame from shared tokens; `begat-lab bank --views`) or `data/invariants.json` (in frames from invariants of units;
-`begat-lab bank --invariants`); recipe and digest are in them.  Leaves: `Bank`, with a conformal p.
+Enters: `data/views.json` (in the frame from shared tokens; `begat-lab bank --views`), `data/invariants.json` (in frames from invariants of units;
+`--invariants`) or `data/searched.json` (the same where partners are searched for; `--searched`); recipe and digest are in them.  Leaves: `Bank`, with
+a conformal p.
 
 Null and assumption: the pair at hand is independent, and exchangeable with the bank's pairs: trained apart from initial weights of their own on one text
 with one recipe. Then p = (1 + #{null >= observed}) / (N + 1) is valid (Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005).
@@ -18,7 +19,7 @@ from functools import cache
 from importlib import resources
 
 #: ways to lay two models over each other before their units' views are compared: names of the banks
-TOKENS, INVARIANTS = "views", "invariants"
+TOKENS, INVARIANTS, SEARCHED = "views", "invariants", "searched"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from begat.stats.views import INVARIANTS, TOKENS
+from begat.stats.views import INVARIANTS, SEARCHED, TOKENS
 from begat_lab.bank import bank_text, measure_bank, open_family
 from begat_lab.fingerprint_bank import content_bank, content_text, measure_null
 from begat_lab.pedigree import read_pedigree
@@ -24,20 +24,22 @@ from begat_lab.views_bank import measure_views, views_text
 )
 @click.option("--views", is_flag=True, help="The bank of independent pairs for the agreement of three views, on one family.")
 @click.option("--invariants", is_flag=True, help="As --views, the two laid over each other by invariants of units instead of shared tokens.")
-@click.option("--pairs", type=click.IntRange(min=1), help="With --views, --invariants: so many pairs, evenly spread (default: all).")
+@click.option("--searched", is_flag=True, help="As --invariants, of pairs with reshaped members: which layer or expert is whose partner is searched for.")
+@click.option("--pairs", type=click.IntRange(min=1), help="With --views, --invariants, --searched: so many pairs, evenly spread (default: all).")
 @click.option("--fingerprints", is_flag=True, help="The bank of independent pairs for units chosen by content, on one family.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="With --views, --invariants, --fingerprints: processes.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="With all but the bank of twins: processes.")
 @click.option("--pedigree", help="With these: pedigree of a family that is still growing; its finished members are measured.")
 def bank(
-    families: tuple[Path, ...], out: Path | None, views: bool, invariants: bool, pairs: int | None, fingerprints: bool, jobs: int, pedigree: str | None
+    families: tuple[Path, ...], out: Path | None, views: bool, invariants: bool, searched: bool, pairs: int | None, fingerprints: bool, jobs: int,
+    pedigree: str | None,
 ) -> None:  # fmt: skip
     """Measure the banks that ship with begat, on grown families.
 
     The bank of twins: one row for every two plain members that go back to one draw of initial weights, with how much of their training they share.
     """
     data = Path(str(resources.files("begat.stats").joinpath("data")))
-    if (views or invariants or fingerprints) and (len(families) != 1 or views + invariants + fingerprints > 1):
-        raise click.UsageError("--views, --invariants and --fingerprints each take one family")
+    if (asked := views + invariants + searched + fingerprints) and (len(families) != 1 or asked > 1):
+        raise click.UsageError("--views, --invariants, --searched and --fingerprints each take one family")
     if fingerprints:
         family = read_pedigree(pedigree) if pedigree else open_family(families[0])
         null = measure_null(families[0], _tell, family=family, jobs=jobs)
@@ -48,8 +50,8 @@ def bank(
             f"greatest {10 ** max(null.log10_e):.3g}; hits of an order test: mean {sum(null.hits) / len(null.hits):.3f}"
         )
         return
-    if views or invariants:
-        way = TOKENS if views else INVARIANTS
+    if asked:
+        way = TOKENS if views else INVARIANTS if invariants else SEARCHED
         out = out or data / f"{way}.json"
         shares = measure_views(families[0], _tell, family=read_pedigree(pedigree) if pedigree else None, jobs=jobs, way=way, most=pairs)
         out.write_text(views_text(shares), encoding="utf-8")
