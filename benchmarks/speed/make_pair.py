@@ -1,9 +1,9 @@
 """Write the speed benchmark's models: Llama-shaped, 254M parameters, bf16, one safetensors file each (509 MB).
 
-Enters: a folder.  Leaves: FOLDER/{parent,child,stranger,rotated,hidden,replaced}: child = parent + 5 % relative noise on every tensor; stranger has the
+Enters: a folder.  Leaves: FOLDER/{parent,child,stranger,rotated,hidden,replaced,shallow}: child = parent + 5 % relative noise on every tensor; stranger has the
 same recipe (a per-layer scale and norm gains with a common depth trend) and another seed; rotated = child with its gains folded and its residual stream
 rotated; hidden = that with the units of every MLP, the heads and the value dims of every head in another order too; replaced =
-that with embeddings of its own.
+that with embeddings of its own; shallow = that with 12 of the 16 layers.
 """
 
 from __future__ import annotations
@@ -110,14 +110,28 @@ def replaced(child: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str
     return child | {n: (0.02 * rng.standard_normal(child[n].shape, np.float32)).astype(ml_dtypes.bfloat16) for n in names}
 
 
-def write(folder: Path, tensors: dict[str, np.ndarray]) -> None:
+def shallow(child: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every fourth layer left out."""
+    at = {old: new for new, old in enumerate(i for i in range(LAYERS) if i % 4 != 3)}
+    out = {}
+    for name, w in child.items():
+        head, _, rest = name.partition(".layers.")
+        old, _, tail = rest.partition(".")
+        if not rest:
+            out[name] = w
+        elif int(old) in at:
+            out[f"{head}.layers.{at[int(old)]}.{tail}"] = w
+    return out
+
+
+def write(folder: Path, tensors: dict[str, np.ndarray], layers: int = LAYERS) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"num_hidden_layers": layers}))
 
 
 def main(folder: Path) -> None:
-    if all((folder / name / "config.json").exists() for name in ("parent", "child", "stranger", "rotated", "hidden", "replaced")):
+    if all((folder / name / "config.json").exists() for name in ("parent", "child", "stranger", "rotated", "hidden", "replaced", "shallow")):
         return
     parent = model(np.random.default_rng(1))
     write(folder / "parent", parent)
@@ -128,8 +142,12 @@ def main(folder: Path) -> None:
     hidden = rotated(reordered(child, np.random.default_rng(5)), np.random.default_rng(6))
     del child
     write(folder / "hidden", hidden)
-    write(folder / "replaced", replaced(hidden, np.random.default_rng(7)))
+    last = replaced(hidden, np.random.default_rng(7))
     del hidden
+    write(folder / "replaced", last)
+    last = shallow(last)
+    write(folder / "shallow", last, 12)
+    del last
     write(folder / "stranger", model(np.random.default_rng(3)))
 
 

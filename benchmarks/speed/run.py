@@ -39,9 +39,8 @@ def measure(command: list[str]) -> tuple[float, float, str]:
 
 def commands(folder: Path) -> dict[str, list[str]]:
     begat = [sys.executable, "-m", "begat", "compare", "--json"]
-    parent, child, stranger, rotated, hidden, replaced = (
-        str(folder / n) for n in ("parent", "child", "stranger", "rotated", "hidden", "replaced")
-    )
+    names = ("parent", "child", "stranger", "rotated", "hidden", "replaced", "shallow")
+    parent, child, stranger, rotated, hidden, replaced, shallow = (str(folder / n) for n in names)
     files = [str(folder / n / "model.safetensors") for n in ("parent", "child")]
     return {
         "floor: python -c 'import numpy, click'": [sys.executable, "-c", "import numpy, click"],
@@ -54,6 +53,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "begat compare parent rotated": [*begat, parent, rotated],
         "begat compare parent hidden": [*begat, parent, hidden],
         "begat compare parent replaced": [*begat, parent, replaced],
+        "begat compare parent shallow": [*begat, parent, shallow],
         "begat compare parent stranger": [*begat, parent, stranger],
     }
 

@@ -1,13 +1,13 @@
 """A frame from invariants of units where no layer's partner is known: unequal depth, or experts against experts.
 
-Enters: a `Context` of two models with gated MLPs and residual streams of one width.  Leaves: a `Fold`: a frame fitted on one MLP of B and one of A,
-and the layers of B that it may be tested on; once partners are found, a second one for the layers that the first leaves out.  Where partners are known, `invariants.py` fits on several layers at once; the test: `views.py`, with a
-bank of independent pairs of its own (`SEARCHED` of `begat.stats.views`).
+Enters: a `Context` of two models with gated MLPs and residual streams of one width.  Leaves: a `Fold`: a frame fitted on one MLP of B and one of A, and
+the layers of B that it may be tested on; once partners are found, a second one for the layers that the first leaves out.  Where partners are known,
+`invariants.py` fits on several layers at once; the test: `views.py`, with a bank of independent pairs of its own (`SEARCHED` of `begat.stats.views`).
 
 The MLP of B is held against every one of A that may be its partner: those of its layer, or of all layers where depths differ. Units are matched by
-signatures within the pair; the pairs whose signatures match best are fitted and refitted, and the frame in which most units of the *fitted* MLP
-agree is kept. So the search is judged by that MLP alone: its layer, and copies of it in B, are never tested, and the other layers of B are looked
-at once, in one frame. Where the first MLP of B finds no partner a second one is tried.
+signatures within the pair; the pairs whose signatures match best are fitted and refitted, and the frame is kept in which most units of *that* MLP agree
+(units that were not fitted on, where there are enough: a map bends to any 500). So the search is judged by that MLP alone: its layer, and copies of
+it in B, are never tested, and the other layers of B are looked at once, in one frame. Where the first MLP of B finds no partner a second one is tried.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from begat.pipeline.frames import Frame
 from begat.pipeline.invariants import ROUNDS, TRUSTED, UNITS, Fold, Side, agreeing, refitted, side, without_copies_of
 from begat.pipeline.mlps import SIGNED, Block, blocks_of, chosen_layers, views_of
 from begat.pipeline.routes.base import Context
+from begat.pipeline.sampling import generator
 from begat.pipeline.search import depth_of
 from begat.signals.quadratic import Pairs, assigned
 from begat.signals.views import agreement
@@ -32,7 +33,9 @@ from begat.types import F32
 _PLACES = (0.4, 0.7)
 #: partners that are fitted, of those whose signatures match best, and rounds before they are judged
 _FITTED, _FIRST = 4, 2
-#: share of agreeing units of a fitted MLP from which no second is tried
+#: units that judge a frame and were not fitted on, and fewest of them
+_JUDGES, _LEAST = 256, 64
+#: share of agreeing units from which a partner is taken for found, and no other is fitted
 _FOUND = 0.5
 #: floating-point operations beyond which it is left out: a few minutes on two cores
 _MOST_WORK = 1e13
@@ -106,19 +109,35 @@ def _work(width: int, units: int) -> float:
 
 
 def _fit(context: Context, block: Block, partners: Sequence[Block]) -> tuple[float, F32]:
-    """(share of the MLP's sampled units that agree, map [D, D]) of the partner that reaches most."""
-    b = side(context, context.b, {0: block}, UNITS)
+    """(share of units of the MLP that agree, map [D, D]) of the partner that reaches most."""
+    b, judges = side(context, context.b, {0: block}, UNITS), _judges(context, block)
+
+    def share(a: Side, q_DD: F32) -> float:
+        if judges is None:
+            return agreeing(a, b, q_DD)
+        found = agreement([x @ q_DD.T for x in judges], a.views[0], SIGNED)
+        return found.agreeing / found.m
+
     begun = sorted((_matched(context, context.a, y, b) for y in partners), key=lambda x: -x[0])[:_FITTED]
-    fitted = []
-    for i, (_, y, pairs) in enumerate(begun):
+    best: tuple[float, F32] | None = None
+    for _, y, pairs in begun:
         a = side(context, context.a, {0: y}, None)
         q_DD, found = refitted(a, b, {0: pairs}, None, _FIRST)
-        fitted.append((agreeing(a, b, q_DD), i, q_DD, found))
-    share, i, q_DD, found = max(fitted, key=lambda x: (x[0], -x[1]))
-    a = side(context, context.a, {0: begun[i][1]}, None)
-    again, _ = refitted(a, b, found, q_DD, ROUNDS - _FIRST)
-    reached = agreeing(a, b, again)
-    return (reached, again) if reached > share else (share, q_DD)
+        reached = share(a, q_DD)
+        if best is None or reached > best[0]:
+            best, last = (reached, q_DD), (a, found)
+        if reached >= _FOUND:
+            break
+    assert best is not None
+    again, _ = refitted(last[0], b, last[1], best[1], ROUNDS - _FIRST)
+    reached = share(last[0], again)
+    return (reached, again) if reached > best[0] else best
+
+
+def _judges(context: Context, block: Block) -> list[F32] | None:
+    """Views of units that are not fitted on; None where too few are left, and the fitted ones judge: a map can be bent to any 500 units."""
+    units = generator(context.seed, "invariants", block.layer).permutation(block.units)[UNITS : UNITS + _JUDGES]
+    return views_of(context.b, block, np.sort(units), None, context.features) if len(units) >= _LEAST else None
 
 
 def _matched(context: Context, model: Canonical, y: Block, b: Side) -> tuple[float, Block, Pairs]:
