@@ -20,6 +20,7 @@ def facts(**changes: object) -> Facts:
         "equality": "different",
         "coarser": "",
         "tested": True,
+        "at_index": True,
         "dependence": False,
         "aligned": False,
         "calibrated": False,
@@ -49,6 +50,8 @@ def facts(**changes: object) -> Facts:
         ({"calibrated": True}, "derived-or-shared-initialisation"),
         ({"dependence": False, "mixed": True}, "no-evidence"),
         ({"dependence": False, "reachable": False}, "cannot-test"),
+        ({"at_index": False}, "no-evidence"),
+        ({"at_index": False, "dependence": True, "aligned": True}, "derived-or-shared-initialisation"),
         ({}, "no-evidence"),
     ],
 )
@@ -64,9 +67,9 @@ def test_direction_follows_the_grid() -> None:
 
 def test_every_combination_of_facts_is_decided() -> None:
     for equality, coarser, *flags in itertools.product(
-        ["identical", "on-grid", "different", "unknown"], ["A", "B", ""], *[[True, False]] * 6
+        ["identical", "on-grid", "different", "unknown"], ["A", "B", ""], *[[True, False]] * 7
     ):
-        names = ("tested", "dependence", "mixed", "reachable", "aligned", "calibrated")
+        names = ("tested", "dependence", "mixed", "reachable", "aligned", "calibrated", "at_index")
         assert judge(facts(equality=equality, coarser=coarser, **dict(zip(names, flags, strict=True)))).verdict in VERDICTS
 
 

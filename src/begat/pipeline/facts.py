@@ -50,6 +50,7 @@ def gather_facts(
         equality=same.relation if same else "unknown",
         coarser=same.coarser if same else "",
         tested=log10_e is not None,
+        at_index=any(x.tests for x in exact.axes),
         dependence=log10_e is not None and log10_e >= POLICY.dependence_log10_e,
         aligned=_aligned(exact, log10_e),
         calibrated=views is not None and views.shown,

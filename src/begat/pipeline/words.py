@@ -121,7 +121,7 @@ def caveats(
         also = f" It was also looked for behind disguises: {'; '.join(tried)}." if tried else ""
         out.append(
             f"The tests see weights that kept some order of units.{also} Units reordered, heads and the residual stream transformed and embeddings replaced, "
-            "all together, are looked for by three views of units alone: only between models of equal depth, and only while weights stay near each other's. "
+            "all together, are looked for by three views of units alone: in residual streams of one width, and only while weights stay near each other's. "
             "Distillation into fresh weights is not seen."
         )
     if alignment is not None and alignment.views is not None and alignment.views.shown:

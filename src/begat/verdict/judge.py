@@ -18,6 +18,7 @@ class Facts:
     Attributes:
         equality: "identical", "on-grid", "different" or "unknown"; coarser: "A", "B" or "".
         tested: at least one exact test ran.
+        at_index: one of them at equal index, without alignment.
         dependence: the combined e-value reached the threshold.
         aligned: it reached it only after alignment.
         calibrated: three views of MLP units agree far beyond the bank of independent pairs.
@@ -30,6 +31,7 @@ class Facts:
     equality: str
     coarser: str
     tested: bool
+    at_index: bool
     dependence: bool
     aligned: bool
     calibrated: bool

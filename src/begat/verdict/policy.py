@@ -27,6 +27,7 @@ _FACT_TYPES = {
     "equality": str,
     "coarser": str,
     "tested": bool,
+    "at_index": bool,
     "dependence": bool,
     "aligned": bool,
     "calibrated": bool,
