@@ -24,6 +24,7 @@ import begat
 sys.path.insert(0, str(Path(__file__).parent))
 from children import dequantised, requantised
 from fetch import ani_member, fetch_all
+from hidden import HIDDEN, hidden
 
 HERE = Path(__file__).parent
 RELATED = {"derived", "derived-or-shared-initialisation"}
@@ -105,19 +106,23 @@ def _smollm(parent: Path, work: Path, finetune: bool) -> Iterator[Pair]:
         frozenset({"re-encoded"}),
         ours,
     )
-    plain = dequantised(parent, work / "smollm2-f16")
+    source = plain = dequantised(parent, work / "smollm2-f16")
     yield Pair(
         "SmolLM2", "Q4_1 GGUF → float16 safetensors (dequantised)", parent, plain, frozenset({"re-encoded", "identical"}), ours
     )
     if finetune:
         from finetune import fine_tuned
 
-        child = fine_tuned(plain, work / "smollm2-finetuned")
-        yield Pair("SmolLM2", "Q4_1 GGUF → fine-tuned float16 safetensors", parent, child, frozenset(RELATED), ours)
+        source = fine_tuned(plain, work / "smollm2-finetuned")
+        yield Pair("SmolLM2", "Q4_1 GGUF → fine-tuned float16 safetensors", parent, source, frozenset(RELATED), ours)
     from strangers import same_shape_stranger
 
-    yield Pair("SmolLM2", "Q4_1 GGUF ↔ random model of its shape and moments", parent, same_shape_stranger(plain, work / "smollm2-stranger"),
-               frozenset({"no-evidence"}), ours)  # fmt: skip
+    stranger = same_shape_stranger(plain, work / "smollm2-stranger")
+    yield Pair("SmolLM2", "Q4_1 GGUF ↔ random model of its shape and moments", parent, stranger, frozenset({"no-evidence"}), ours)
+    for name, (replaced, shallow) in HIDDEN.items():
+        child = hidden(source, work / f"smollm2-hidden-{replaced}-{shallow}", replaced, shallow)
+        yield Pair("SmolLM2", f"float16 → {'fine-tuned, ' if finetune else ''}{name}", plain, child, frozenset(RELATED), ours)
+        yield Pair("SmolLM2", f"random model ↔ {'fine-tuned, ' if finetune else ''}{name}", stranger, child, frozenset({"no-evidence"}), ours)
 
 
 def run(pair: Pair) -> dict:
@@ -133,11 +138,13 @@ def run(pair: Pair) -> dict:
             "hits": 0,
             "sampled": 0,
         }
+    views = v.alignment.views if v.alignment else None
     matrices = [c.cosine for c in v.cells if not c.role.endswith((".gain", ".bias"))]
     return row | {
         "verdict": v.verdict, "right": v.verdict in pair.expected, "direction": v.direction, "log10_e": v.log10_e, "log10_p": v.log10_p,
         "hits": sum(x.hits for x in v.axes), "sampled": sum(x.sampled for x in v.axes), "expected_hits": sum(x.expected for x in v.axes),
         "median_cosine": float(np.median(matrices)) if matrices else None, "share_read": v.bytes_read / v.bytes_total,
+        "three_views": views.share if views and views.not_run is None else None,
         "std_correlation": v.beside[1].value if len(v.beside) > 1 else None, "gain_cosine": v.beside[0].value if v.beside else None,
     }  # fmt: skip
 
@@ -162,7 +169,8 @@ def _line(r: dict) -> str:
     e = "–" if r.get("log10_e") is None else f"{r['log10_e']:,.1f}"
     cosine = "–" if r.get("median_cosine") is None else f"{r['median_cosine']:.3f}"
     hits = f"{r['hits']:,} / {r['sampled']:,} ({r.get('expected_hits', 0):.0f})"
-    return f"| {r['pair']} | {r['verdict']} | {'yes' if r['right'] else '**NO**'} | {hits} | {e} | {cosine} | {r['known']} |"
+    views = "" if r.get("three_views") is None else f" (three views {r['three_views']:.0%})"
+    return f"| {r['pair']} | {r['verdict']}{views} | {'yes' if r['right'] else '**NO**'} | {hits} | {e} | {cosine} | {r['known']} |"
 
 
 def _group_line(cluster: str, group: list[dict]) -> str:
