@@ -205,11 +205,15 @@ def part_rows(parts: Sequence[PartResult]) -> tuple[PartRow, ...]:
     groups: dict[tuple[int, str, str, bool], list[PartResult]] = defaultdict(list)
     for part in parts:
         groups[_rank(part.status), part.tower, part.why, part.layer < 0].append(part)
-    return tuple(_part_row(groups[key]) for key in sorted(groups, key=lambda k: (k[0], k[1] != "text", k[1], k[3], k[2])))
+    return tuple(_part_row(groups[key]) for key in sorted(groups, key=lambda k: (k[0], k[1] != "text", k[1], k[3], _first_layer(groups[k]), k[2])))
 
 
 def _rank(status: str) -> int:
     return list(words.STATUSES).index(status) if status in words.STATUSES else len(words.STATUSES)
+
+
+def _first_layer(group: Sequence[PartResult]) -> int:
+    return min(p.layer for p in group)
 
 
 def _part_row(group: list[PartResult]) -> PartRow:
