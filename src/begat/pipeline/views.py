@@ -206,9 +206,10 @@ def _match(context: Context, frame: Frame, tested: frozenset[int] | None, everyw
     theirs = [x for x in theirs if x.layer in chosen and (tested is None or x.layer in tested) and not _by_index(context, context.b, x)]
     samples = {x: _sample(context, x, q_b) for x in theirs}
     near: dict[Block, list[Block]] = {}
+    routers: dict[int, F32 | None] = {}
     for x in samples:
         layers = None if everywhere else _looked_at(context, x)
-        for partner in _partners(context, [y for y in ours if layers is None or y.layer in layers], x, (q_a, q_b)):
+        for partner in _partners(context, [y for y in ours if layers is None or y.layer in layers], x, (q_a, q_b), routers):
             near.setdefault(partner, []).append(x)
     agreed: dict[Block, dict[Block, int]] = {x: {} for x in samples}
     for partner in (y for y in ours if y in near and not _by_index(context, context.a, y)):
@@ -222,19 +223,26 @@ def _match(context: Context, frame: Frame, tested: frozenset[int] | None, everyw
     ]
 
 
-def _partners(context: Context, ours: list[Block], x: Block, maps: tuple[F32 | None, F32 | None]) -> list[Block]:
+def _partners(
+    context: Context, ours: list[Block], x: Block, maps: tuple[F32 | None, F32 | None], routers: dict[int, F32 | None]
+) -> list[Block]:
     """Of A's MLPs those that B's `x` is held against: of the routed experts of a layer those whose router rows are most like its own.
 
-    Experts stand in any order. Router rows are no part of a unit's views, so that choosing by them favours no agreement.
+    Experts stand in any order. Router rows are no part of a unit's views, so that choosing by them favours no agreement. `routers` keeps A's.
     """
     out = [y for y in ours if y.kind != "expert"]
-    for layer in sorted({y.layer for y in ours if y.kind == "expert"}):
-        experts = [y for y in ours if y.kind == "expert" and y.layer == layer]
+    by_layer: dict[int, list[Block]] = {}
+    for y in ours:
+        if y.kind == "expert":
+            by_layer.setdefault(y.layer, []).append(y)
+    mine = router_rows(context.b, x.layer, [x.expert], maps[1], context.features) if x.kind == "expert" else None
+    for layer, experts in sorted(by_layer.items()):
         chosen: Sequence[int] = range(min(EXPERTS, len(experts)))
-        if x.kind == "expert" and len(experts) > EXPERTS:
-            mine = router_rows(context.b, x.layer, [x.expert], maps[1], context.features)
-            all_ED = router_rows(context.a, layer, [y.expert for y in experts], maps[0], context.features)
-            if mine is not None and all_ED is not None and mine.shape[1] == all_ED.shape[1]:
+        if mine is not None and len(experts) > EXPERTS:
+            if layer not in routers:
+                routers[layer] = router_rows(context.a, layer, [y.expert for y in experts], maps[0], context.features)
+            all_ED = routers[layer]
+            if all_ED is not None and mine.shape[1] == all_ED.shape[1]:
                 chosen = likest(mine[0], all_ED, EXPERTS)
         out += [experts[i] for i in chosen]
     return out
