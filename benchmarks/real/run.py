@@ -120,7 +120,7 @@ def _smollm(parent: Path, work: Path, finetune: bool) -> Iterator[Pair]:
     stranger = same_shape_stranger(plain, work / "smollm2-stranger")
     yield Pair("SmolLM2", "Q4_1 GGUF ↔ random model of its shape and moments", parent, stranger, frozenset({"no-evidence"}), ours)
     for name, (replaced, shallow) in HIDDEN.items():
-        child = hidden(source, work / f"smollm2-hidden-{replaced}-{shallow}", replaced, shallow)
+        child = hidden(source, work / f"{source.name}-hidden-{replaced}-{shallow}", replaced, shallow)
         yield Pair("SmolLM2", f"float16 → {'fine-tuned, ' if finetune else ''}{name}", plain, child, frozenset(RELATED), ours)
         yield Pair("SmolLM2", f"random model ↔ {'fine-tuned, ' if finetune else ''}{name}", stranger, child, frozenset({"no-evidence"}), ours)
 

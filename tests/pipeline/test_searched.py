@@ -11,9 +11,12 @@ import pytest
 import begat
 from begat.canon.resolve import resolve
 from begat.pipeline import partners
+from begat.pipeline.invariants import UNITS, side
+from begat.pipeline.mlps import blocks_of
 from begat.pipeline.partners import searched
 from begat.pipeline.routes import Context
 from begat.pipeline.views import largest_share, second_way
+from begat.signals.quadratic import unit
 from begat.stats.views import INVARIANTS, SEARCHED, load_bank
 from begat.verdict.policy import POLICY
 from builders import Tensors, llama, noisy, reordered_units, upcycled, write
@@ -91,6 +94,20 @@ def test_a_copy_of_the_fitted_layer_is_not_tested(tmp_path: Path) -> None:
     assert fold.tested == {i for i in range(8) if UP[i] != UP[fitted]}
     assert all(second.tested == {i for i in range(8) if UP[i] == UP[fitted]} for second in more)
     assert "copy" in str(searched(_context(tmp_path / "2", PARENT, reordered_units(some_layers(OTHER, [2] * 4), RNG), 4)))
+
+
+def test_a_partner_is_judged_by_units_that_were_not_fitted_on(tmp_path: Path) -> None:
+    """Where enough are left; of a small MLP all are fitted on, and they judge."""
+    wide, config = llama(RNG, **SHAPE | {"intermediate_size": 640, "num_hidden_layers": 2})
+    model = resolve(begat.open_checkpoint(write(tmp_path / "wide", wide, config)))
+    context = Context(model, model, 0)
+    block = blocks_of(model)[0]
+    fitted = side(context, model, {0: block}, UNITS).views[0][0]
+    judges = partners._judges(context, block)
+    assert judges is not None and len(fitted) == UNITS and len(judges[0]) == 640 - UNITS
+    assert (unit(judges[0]) @ fitted.T).max() < 0.9
+    small = _context(tmp_path / "small", PARENT, OTHER, 6)
+    assert partners._judges(small, blocks_of(small.b)[0]) is None
 
 
 def test_strangers_do_not_agree_after_the_search(tmp_path: Path) -> None:

@@ -62,10 +62,7 @@ class Side:
 
 def folds(context: Context) -> list[Fold] | str:
     """The two folds, or why there are none."""
-    if "folds" not in context.kept:
-        context.kept["folds"] = _folds(context)
-    kept: list[Fold] | str = context.kept["folds"]
-    return kept
+    return context.once("folds", lambda: _folds(context))
 
 
 def _folds(context: Context) -> list[Fold] | str:

@@ -43,10 +43,7 @@ _MOST_WORK = 1e13
 
 def searched(context: Context) -> list[Fold] | str:
     """The fold or folds, or why there is none."""
-    if "fold of partners" not in context.kept:
-        context.kept["fold of partners"] = _searched(context)
-    kept: list[Fold] | str = context.kept["fold of partners"]
-    return kept
+    return context.once("fold of partners", lambda: _searched(context))
 
 
 def _searched(context: Context) -> list[Fold] | str:
@@ -58,7 +55,8 @@ def _searched(context: Context) -> list[Fold] | str:
     if len(layers) < 2 or not ours:
         return "fewer than two layers with gated MLPs"
     places = sorted({layers[int(share * len(layers))] for share in _PLACES})
-    blocks = [next(x for x in theirs if x.layer == i) for i in places]
+    mlps = {x.layer: x for x in reversed(theirs)}  # the first of every layer
+    blocks = [mlps[i] for i in places]
     tried = [_may_be(x, ours, depth_of(a) == depth_of(b)) for x in blocks]
     width = b.geometry["text"].width or 0
     if sum(len(found) for found in tried) * _work(width, max(x.units for x in ours)) > _MOST_WORK:
@@ -71,7 +69,6 @@ def _searched(context: Context) -> list[Fold] | str:
     if best is None:
         return "no MLP that could be the partner of another"
     share, q_DD, block = best
-    mlps = {x.layer: x for x in reversed(theirs)}
     tested = without_copies_of(context, b, [i for i in layers if i != block.layer], [block], mlps)
     if not tested:
         return "every layer is a copy of the one that the frame was fitted on"
@@ -86,7 +83,8 @@ def _second(context: Context, first: Fold, mlps: dict[int, Block], ours: Sequenc
     tested = without_copies_of(context, context.b, left, [block], mlps)
     if not tested or first.frame.q_DE is None:
         return []
-    sample = [x @ first.frame.q_DE.T for x in side(context, context.b, {0: block}, UNITS).views[0]]
+    units = np.sort(generator(context.seed, "invariants", block.layer).permutation(block.units)[:UNITS])
+    sample = [x @ first.frame.q_DE.T for x in views_of(context.b, block, units, None, context.features)]
     partners = _may_be(block, ours, depth_of(context.a) == depth_of(context.b))
     partner = max(partners, key=lambda y: agreement(sample, views_of(context.a, y, None, None, context.features), SIGNED).agreeing)
     _, q_DD = _fit(context, block, [partner])
@@ -100,7 +98,7 @@ def _frame(q_DD: F32, layer: int) -> Frame:
 
 def _may_be(x: Block, ours: Sequence[Block], equal_depth: bool) -> list[Block]:
     """The MLPs of A that may be the partner of one of B."""
-    return [y for y in ours if (y.layer == x.layer or not equal_depth)]
+    return [y for y in ours if y.layer == x.layer or not equal_depth]
 
 
 def _work(width: int, units: int) -> float:
@@ -126,7 +124,7 @@ def _fit(context: Context, block: Block, partners: Sequence[Block]) -> tuple[flo
         reached = share(a, q_DD)
         if best is None or reached > best[0]:
             best, last = (reached, q_DD), (a, found)
-        if reached >= _FOUND:
+        if judges is not None and reached >= _FOUND:  # fitted units would take a stranger for found
             break
     assert best is not None
     again, _ = refitted(last[0], b, last[1], best[1], ROUNDS - _FIRST)

@@ -10,7 +10,7 @@ p counts the chance that the first would have been shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -149,7 +149,7 @@ def _by_tokens(context: Context, everywhere: bool = False) -> list[_Found] | str
             return why or str(frame)
         return _match(context, frame, None, everywhere) or _NONE_LEFT
 
-    return look() if everywhere else _kept(context, TOKENS, look)
+    return look() if everywhere else context.once(TOKENS, look)
 
 
 def _by_invariants(context: Context, everywhere: bool = False) -> list[_Found] | str:
@@ -163,14 +163,7 @@ def _by_invariants(context: Context, everywhere: bool = False) -> list[_Found] |
         agreed = [f for fold in found for f in _match(context, fold.frame, fold.tested, everywhere)]
         return sorted(agreed, key=lambda f: f.block.layer) or _NONE_LEFT
 
-    return look() if everywhere else _kept(context, second_way(context), look)
-
-
-def _kept(context: Context, way: str, look: Callable[[], list[_Found] | str]) -> list[_Found] | str:
-    if way not in context.kept:
-        context.kept[way] = look()
-    kept: list[_Found] | str = context.kept[way]
-    return kept
+    return look() if everywhere else context.once(second_way(context), look)
 
 
 def _why_not(context: Context) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from begat.source.tokens import SharedTokens, read_vocabulary, same_rows, shared
 from begat.stats.order import LN10, log_mean_exp
 from begat.types import TensorKey
 
+T = TypeVar("T")
+
 
 class Context:
     """Two models and what several routes need of them, made once."""
@@ -30,6 +32,13 @@ class Context:
     def __init__(self, a: Canonical, b: Canonical, seed: int) -> None:
         self.a, self.b, self.seed, self.features = a, b, seed, Features()
         self.kept: dict[str, Any] = {}  # what one step found and another asks for again
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made at the first call under this name."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        kept: T = self.kept[name]
+        return kept
 
     @property
     def same_shape(self) -> bool:
