@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,17 @@ def test_alignment_can_be_left_out(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a", PARENT, CONFIG), write(tmp_path / "b", child, CONFIG)
     v = begat.compare(a, b, align=False)
     assert v.alignment is None and v.verdict == "no-evidence" and v.replay["align"] is False
+
+
+@pytest.mark.parametrize("width", [48, 64, 80])
+def test_a_stranger_of_another_width_is_not_told_what_chance_gives(tmp_path: Path, width: int) -> None:
+    """Units are matched in every order there: the best of many orders is no hit at an index."""
+    rng = np.random.default_rng(width)
+    w, c = llama(rng, **SHAPE | {"hidden_size": width, "intermediate_size": 120})
+    folders = write(tmp_path / "a", PARENT, CONFIG), write(tmp_path / "b", w, c)
+    for folder in folders:
+        vocabulary = {"model": {"type": "WordLevel", "vocab": {f"t{i}": i for i in range(SHAPE["vocab_size"])}}}
+        (folder / "tokenizer.json").write_text(json.dumps(vocabulary))
+    v = begat.compare(*folders)
+    assert v.verdict == "no-evidence" and "keep their order" not in v.sentence
+    assert ("chance" in v.sentence) == any(x.tests for x in v.axes)

@@ -101,3 +101,10 @@ def test_typos_are_errors(edit: tuple[str, str]) -> None:
 def test_the_threshold_is_what_the_design_promises() -> None:
     assert POLICY.dependence_log10_e >= 6
     assert POLICY.power == 0.99
+
+
+def test_no_sentence_prints_chance_for_an_alignment_that_was_searched() -> None:
+    """Layers that match were chosen by what the search found, so what chance gives without a choice says nothing of them."""
+    searched = [r for r in POLICY.rules if "{route}" in r.sentence or "{aligned" in r.sentence or "{tried}" in r.sentence]
+    assert searched and all("chance" not in r.sentence and "{expected}" not in r.sentence for r in searched)
+    assert all(r.when.get("aligned") is True or r.when.get("at_index") is False for r in searched)

@@ -56,7 +56,7 @@ def alignment_words(alignment: Alignment | None) -> dict[str, str]:
         "route",
         "aligned_hits",
         "aligned_sampled",
-        "aligned_expected",
+        "tried",
         "p_aligned",
         "agreeing",
         "viewed",
@@ -73,7 +73,8 @@ def alignment_words(alignment: Alignment | None) -> dict[str, str]:
         tests = [t for t in best.tests if t.layer_b < 0 or (t.layer_a, t.layer_b) in matched] or list(best.tests)
         words |= {
             "route": best.title, "aligned_hits": f"{sum(t.hits for t in tests):,}", "aligned_sampled": f"{sum(t.m for t in tests):,}",
-            "aligned_expected": f"{len(tests):,}", "p_aligned": power_of_ten(min(0.0, 1.0 - (alignment.log10_e or 0.0))),
+            "p_aligned": power_of_ten(min(0.0, 1.0 - (alignment.log10_e or 0.0))),
+            "tried": "; ".join(r.title for r in alignment.routes if r.log10_e is not None),
         }  # fmt: skip
     if alignment.views is not None:
         v = alignment.views
