@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from begat.alignment import Alignment
+from begat.claims import Claim
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -210,6 +211,8 @@ class Verdict:
         alignment: what was tried where the tests at equal index found nothing or left parts open; None when it was not needed.
         beside: published statistics shown beside the verdict; they never move it.
         power: what would have been seen, in words and numbers.
+        coverage: how much of A and of B was read and tested, in parameters.
+        claims: everything the report says that can be true or false (`begat.claims`).
         accounting: per model, how every tensor was used.
         replay: everything `begat replay` needs.
     """
@@ -239,6 +242,8 @@ class Verdict:
     bytes_total: int
     seconds: float
     replay: Mapping[str, Any] = field(default_factory=dict)
+    coverage: tuple[Coverage, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +403,38 @@ class PowerStatement:
     probability: float
     log10_e_needed: float
     sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Parameters of one model that a comparison does not speak of: why, and their share of those it could have, in [0, 1]."""
+
+    why: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of one model a comparison spoke of.
+
+    Attributes:
+        model: "A" or "B".
+        mapped: parameters under canonical names. total: parameters that could have been compared; what the other model has no
+            counterpart of is left out.
+        gaps: what was not read or not tested, largest share of `total` first.
+        only_here: towers that the other model lacks.
+    """
+
+    model: str
+    mapped: int
+    total: int
+    gaps: tuple[Gap, ...]
+    only_here: tuple[str, ...]
+
+    @property
+    def missing(self) -> float:
+        """Share of `total` in all gaps."""
+        return sum(g.share for g in self.gaps)
 
 
 @dataclass(frozen=True, slots=True)

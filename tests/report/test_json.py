@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from begat.alignment import AlignedCell, Alignment, LayerMatch, PairTest, RouteResult, ThreeViews
+from begat.claims import Claim
 from begat.report.json import SCHEMA_VERSION, dumps, load_schema, to_json
 from begat.types import (
     Accounting,
     AxisResult,
+    Coverage,
     EqualityResult,
+    Gap,
     MapCell,
     OrderTest,
     PartResult,
@@ -26,7 +29,7 @@ from begat.types import (
 from begat.verdict import VERDICTS
 from report.verdicts import derived, hostile, partly
 
-PARTS = (Accounting, AlignedCell, Alignment, AxisResult, EqualityResult, LayerMatch, MapCell, OrderTest, PairTest, PartResult, PowerStatement,
+PARTS = (Accounting, AlignedCell, Alignment, AxisResult, Claim, Coverage, EqualityResult, Gap, LayerMatch, MapCell, OrderTest, PairTest, PartResult, PowerStatement,
          RouteResult, SideResult, ThreeViews, TrainedState)  # fmt: skip
 
 

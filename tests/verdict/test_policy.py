@@ -25,6 +25,8 @@ def facts(**changes: object) -> Facts:
         "aligned": False,
         "calibrated": False,
         "mixed": False,
+        "component": False,
+        "covered": True,
         "reachable": True,
         "trained": "unknown",
         "words": WORDS,
@@ -47,6 +49,11 @@ def facts(**changes: object) -> Facts:
         ({"dependence": True, "mixed": True, "trained": "trained"}, "partly-derived"),
         ({"dependence": True, "aligned": True}, "derived-or-shared-initialisation"),
         ({"dependence": True, "aligned": True, "mixed": True}, "partly-derived"),
+        ({"dependence": True, "component": True}, "partly-derived"),
+        ({"dependence": True, "component": True, "trained": "trained"}, "partly-derived"),
+        ({"dependence": True, "covered": False}, "derived-or-shared-initialisation"),
+        ({"covered": False}, "cannot-test"),
+        ({"calibrated": True, "covered": False}, "derived-or-shared-initialisation"),
         ({"calibrated": True}, "derived-or-shared-initialisation"),
         ({"dependence": False, "mixed": True}, "no-evidence"),
         ({"dependence": False, "reachable": False}, "cannot-test"),
@@ -67,9 +74,9 @@ def test_direction_follows_the_grid() -> None:
 
 def test_every_combination_of_facts_is_decided() -> None:
     for equality, coarser, *flags in itertools.product(
-        ["identical", "on-grid", "different", "unknown"], ["A", "B", ""], *[[True, False]] * 7
+        ["identical", "on-grid", "different", "unknown"], ["A", "B", ""], *[[True, False]] * 9
     ):
-        names = ("tested", "dependence", "mixed", "reachable", "aligned", "calibrated", "at_index")
+        names = ("tested", "dependence", "mixed", "reachable", "aligned", "calibrated", "at_index", "component", "covered")
         assert judge(facts(equality=equality, coarser=coarser, **dict(zip(names, flags, strict=True)))).verdict in VERDICTS
 
 

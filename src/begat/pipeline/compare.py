@@ -23,9 +23,13 @@ from begat.errors import InputError, printable
 from begat.pipeline.align import align as run_alignment
 from begat.pipeline.align import both_name_tokens, mixed_log10_e, mixed_log10_p, same_build
 from begat.pipeline.beside import published_statistics
+from begat.pipeline.claims import claims_of_comparison
+from begat.pipeline.coverage import coverage
+from begat.pipeline.equal_parts import equal_parts
 from begat.pipeline.equality import equality
 from begat.pipeline.exact import ExactResult, run_axes
 from begat.pipeline.facts import gather_facts, power_statement, trained_state
+from begat.pipeline.headline import coverage_words, equal_words
 from begat.pipeline.inherit import common_keys, full_map, sampled_map
 from begat.pipeline.kind import describe
 from begat.pipeline.parts import aligned_parts, find_parts
@@ -99,16 +103,18 @@ def _compare(
     alignment = None if adapter or not align else _aligned(ma, mb, exact, same, parts, seed, mode, progress)
     if not adapter:
         _require_something(ma, mb, exact, same, alignment)
-    power = power_statement(exact.axes)
+    read = coverage(ma, mb, exact.axes, alignment, tested=same is None or same.relation not in ("identical", "on-grid"))
+    power = power_statement(exact.axes, read)
     beside = published_statistics(ma, mb, published) if cells else ()
     trained = trained_state(ma, mb, exact, parts, cells)
     parts = aligned_parts(parts, alignment)
-    facts = gather_facts(ma, mb, exact, same, parts, power, trained, alignment, adapter)
+    facts = gather_facts(ma, mb, exact, same, parts, power, trained, alignment, adapter, read)
     judgement = judge(facts)
     told = _told(ma, mb, judgement, cells, seed, mode, exact)
+    equal = equal_parts(ma, mb, cells) if judgement.verdict in ("no-evidence", "cannot-test") and not adapter else ()
     return Verdict(
         verdict=judgement.verdict,
-        sentence=judgement.sentence,
+        sentence=" ".join(filter(None, (judgement.sentence, equal_words(equal), "" if adapter else coverage_words(read)))),
         a=_path(ca),
         b=_path(cb),
         log10_e=mixed_log10_e(exact.log10_e, alignment.log10_e if alignment else None),
@@ -132,6 +138,8 @@ def _compare(
         bytes_total=ca.nbytes + cb.nbytes,
         seconds=time.perf_counter() - start,
         replay=_replay(ca, cb, seed, map, nonce, published, align, base, exact),
+        coverage=read,
+        claims=claims_of_comparison(judgement.verdict, parts, alignment, told, same, read, equal),
     )
 
 

@@ -13,35 +13,34 @@ from begat.canon.config import initial_sd
 from begat.canon.model import Canonical
 from begat.pipeline.align import best_log10_e, mixed_log10_e
 from begat.pipeline.exact import ExactResult
-from begat.pipeline.words import alignment_words, labels, power_of_ten, ranges, why_not
+from begat.pipeline.headline import covered, dependent_words, is_component, rest_words
+from begat.pipeline.words import alignment_words, labels, power_of_ten, why_not
 from begat.signals.trained import trained_agreement
 from begat.stats.order import LN10, max_log_e
 from begat.stats.power import detectable_cosine
 from begat.stats.twins import load_bank
-from begat.types import AxisResult, EqualityResult, MapCell, PartResult, PowerStatement, TrainedState
+from begat.types import AxisResult, Coverage, EqualityResult, MapCell, PartResult, PowerStatement, TrainedState
 from begat.verdict import POLICY, Facts
 from begat.verdict.trained import judge_trained
 
 
 def gather_facts(
     ma: Canonical, mb: Canonical, exact: ExactResult, same: EqualityResult | None, parts: Sequence[PartResult],
-    power: PowerStatement | None, trained: TrainedState | None, alignment: Alignment | None, adapter: str,
+    power: PowerStatement | None, trained: TrainedState | None, alignment: Alignment | None, adapter: str, read: Sequence[Coverage],
 ) -> Facts:  # fmt: skip
     """The facts that the decision table asks for, and the words of its sentences."""
     log10_e = mixed_log10_e(exact.log10_e, alignment.log10_e if alignment else None)
     views = alignment.views if alignment else None
     best = max((max_log_e([t.m for t in x.tests]) / LN10 for x in exact.axes if x.tests), default=0.0)
     reachable = max(best, best_log10_e(alignment)) >= POLICY.dependence_log10_e
-    dependent = [p.part for p in parts if p.status == "dependent"]
-    without = [p.part for p in parts if p.status == "no-evidence"]
+    dependent, without = (any(p.status == status for p in parts) for status in ("dependent", "no-evidence"))
     hits, sampled = (sum(getattr(x, n) for x in exact.axes) for n in ("hits", "sampled"))
     why = adapter or ("" if reachable else why_not(exact))
     words = {
         "a": f"“{labels(ma, mb)[0]}”", "b": f"“{labels(ma, mb)[1]}”", "hits": f"{hits:,}", "sampled": f"{sampled:,}",
         "expected": f"{sum(x.expected for x in exact.axes):,.0f}", "p": power_of_ten(exact.log10_p),
         "compared": f"{same.compared:,}" if same else "", "share": f"{same.share:.2%}" if same else "",
-        "grid": same.grid if same else "", "dependent": ranges(dependent) or "the residual stream", "independent": ranges(without),
-        "show": "shows" if len(without) == 1 else "show", "power": power.sentence if power else "", "why": why,
+        "grid": same.grid if same else "", "dependent": dependent_words(parts, exact.axes), "rest": rest_words(parts), "power": power.sentence if power else "", "why": why,
         "share_trained": f"{min(trained.share, 1):.0%}" if trained and trained.share is not None else "",
         "twin_share": f"{trained.twin_share:.0%}" if trained else "",
         **alignment_words(alignment),
@@ -54,7 +53,9 @@ def gather_facts(
         dependence=log10_e is not None and log10_e >= POLICY.dependence_log10_e,
         aligned=_aligned(exact, log10_e),
         calibrated=views is not None and views.shown,
-        mixed=bool(without) and bool(dependent or log10_e is not None),
+        mixed=without and (dependent or log10_e is not None),
+        component=is_component(parts),
+        covered=covered(read),
         reachable=reachable,
         trained=trained.state if trained else "unknown",
         words=words,
@@ -91,8 +92,9 @@ def _in_order(exact: ExactResult) -> bool:
     return all(x.hits >= POLICY.initial_hits * x.sampled for x in exact.axes if x.tests)
 
 
-def power_statement(axes: Sequence[AxisResult]) -> PowerStatement | None:
-    """Power of the axis that would have seen the least similarity."""
+def power_statement(axes: Sequence[AxisResult], read: Sequence[Coverage]) -> PowerStatement | None:
+    """Power of the axis that would have seen the least similarity; it speaks of what was tested only."""
+    some = " that were tested" if any(c.missing > POLICY.unread_share for c in read) else ""
     best: PowerStatement | None = None
     for x in axes:
         tests = [(t.m, t.noise_sd) for t in x.tests if t.m >= 8 and t.noise_sd > 0]
@@ -103,7 +105,7 @@ def power_statement(axes: Sequence[AxisResult]) -> PowerStatement | None:
         cosine = detectable_cosine(tests, POLICY.dependence_log10_e, POLICY.power)
         if cosine is not None and (best is None or best.cosine is None or cosine < best.cosine):
             sentence = (
-                f"Had the {x.title} of one kept a mean cosine of {cosine:.2f} or more with the other's, in the same order, this would have been "
+                f"Had the {x.title} of one{some} kept a mean cosine of {cosine:.2f} or more with the other's, in the same order, this would have been "
                 f"seen with probability {POLICY.power:.2f}."
             )
             best = PowerStatement(x.axis, cosine, POLICY.power, POLICY.dependence_log10_e, sentence)

@@ -23,6 +23,8 @@ class Facts:
         aligned: it reached it only after alignment.
         calibrated: three views of MLP units agree far beyond the bank of independent pairs.
         mixed: some parts are dependent while others, tested with enough units, are not.
+        component: only something outside the layers, or one tower of several, is dependent.
+        covered: enough of both models was read and tested to clear them.
         reachable: had every sampled unit matched, the threshold would have been reached.
         trained: "trained", "initial" or "unknown" (`begat.verdict.trained`).
         words: values for the sentences.
@@ -36,6 +38,8 @@ class Facts:
     aligned: bool
     calibrated: bool
     mixed: bool
+    component: bool
+    covered: bool
     reachable: bool
     trained: str
     words: Mapping[str, str]

@@ -32,6 +32,8 @@ _FACT_TYPES = {
     "aligned": bool,
     "calibrated": bool,
     "mixed": bool,
+    "component": bool,
+    "covered": bool,
     "reachable": bool,
     "trained": str,
 }
@@ -58,6 +60,8 @@ class Policy:
     part_units: int
     agreeing_cosine: float
     agreeing_gains: float
+    unread_share: float
+    cleared_share: float
     power: float
     trained_energy: float
     trained_share: float

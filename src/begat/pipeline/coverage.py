@@ -1,0 +1,67 @@
+"""How much of each model a comparison spoke of, in parameters.
+
+Enters: canonical models, the order tests that ran, parts, alignment.  Leaves: a `Coverage` for A and for B: shares of their
+parameters that were not decoded, have unknown names, or were in no order test; and towers that only one of them has.
+The words: `headline.py`.
+
+A parameter is *tested* where an order test of its layer ran, or, outside the layers, of its tower's residual stream.
+Layers and experts that the other model lacks cannot be tested and are no gap. Buffers are no parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from begat.alignment import Alignment
+from begat.canon.layout import UNCUT
+from begat.canon.model import Canonical
+from begat.types import AxisResult, Coverage, Gap, TensorKey
+
+#: why parameters were not read or not tested
+UNKNOWN, UNTESTED = "names begat does not know", "read, but in no order test"
+
+
+def coverage(
+    a: Canonical, b: Canonical, axes: Sequence[AxisResult], alignment: Alignment | None, tested: bool = True
+) -> tuple[Coverage, Coverage]:
+    """Coverage of A and of B; `tested` False: no order test was asked for, so none is missed (equal weights)."""
+    sides = []
+    for number, (model, other) in enumerate(((a, b), (b, a))):
+        places = _tested(axes, alignment, number)
+        sides.append(_coverage("AB"[number], model, other, places if tested else None))
+    return sides[0], sides[1]
+
+
+def _tested(axes: Sequence[AxisResult], alignment: Alignment | None, side: int) -> set[tuple[str, int]]:
+    """(tower, layer) of every order test, of A (side 0) or B (side 1)."""
+    places = {(t.tower, t.layer) for x in axes for t in x.tests}
+    for route in alignment.routes if alignment is not None else ():
+        if route.log10_e is not None:
+            places |= {("text", (t.layer_a, t.layer_b)[side]) for t in route.tests}
+            places.add(("text", -1))
+    return places
+
+
+def _coverage(name: str, model: Canonical, other: Canonical, places: set[tuple[str, int]] | None) -> Coverage:
+    entries = model.checkpoint.entries
+    unread: dict[str, int] = {}
+    for tensor in model.unmapped:
+        unread[UNKNOWN] = unread.get(UNKNOWN, 0) + entries[tensor].size
+    for tensor, reason in model.dropped:
+        if reason in UNCUT:
+            unread[reason] = unread.get(reason, 0) + entries[tensor].size
+    sizes = {key: math.prod(t.shape) for key, t in model.tensors.items()}
+    alone = tuple(sorted({k.tower for k in sizes} - {k.tower for k in other.tensors}))
+    common = {key: n for key, n in sizes.items() if _has_counterpart(key, other)}
+    if places is not None:
+        missed = sum(n for key, n in common.items() if (key.tower, key.layer) not in places)
+        unread |= {UNTESTED: missed} if missed else {}
+    total = sum(common.values()) + sum(n for why, n in unread.items() if why != UNTESTED)
+    gaps = tuple(Gap(why, n / total) for why, n in sorted(unread.items(), key=lambda x: -x[1]) if n and total)
+    return Coverage(name, sum(sizes.values()), total, gaps, alone)
+
+
+def _has_counterpart(key: TensorKey, other: Canonical) -> bool:
+    """The other model has this tower and, in it, something at this layer that could be compared."""
+    return any(k.tower == key.tower and (k.layer >= 0) == (key.layer >= 0) for k in other.tensors)
