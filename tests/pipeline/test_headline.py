@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import llama, noisy, write
 
 import begat
 from begat.types import Verdict
 from begat.verdict.policy import POLICY
+from builders import llama, noisy, write
 
 
 def _claims(v: Verdict, about: str) -> list[str]:

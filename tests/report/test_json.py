@@ -29,8 +29,8 @@ from begat.types import (
 from begat.verdict import VERDICTS
 from report.verdicts import derived, hostile, partly
 
-PARTS = (Accounting, AlignedCell, Alignment, AxisResult, Claim, Coverage, EqualityResult, Gap, LayerMatch, MapCell, OrderTest, PairTest, PartResult, PowerStatement,
-         RouteResult, SideResult, ThreeViews, TrainedState)  # fmt: skip
+PARTS = (Accounting, AlignedCell, Alignment, AxisResult, Claim, Coverage, EqualityResult, Gap, LayerMatch, MapCell,
+         OrderTest, PairTest, PartResult, PowerStatement, RouteResult, SideResult, ThreeViews, TrainedState)  # fmt: skip
 
 
 def _fields(cls: type) -> set[str]:
