@@ -30,7 +30,8 @@ def equal_parts(a: Canonical, b: Canonical, cells: Sequence[MapCell]) -> tuple[s
         if whole and _varies(a, TensorKey(c.tower, c.layer, c.role, c.expert)):
             mapped.append(str(TensorKey(c.tower, c.layer, c.role, c.expert)))
     x, y = a.checkpoint.entries, b.checkpoint.entries
-    unknown = [n for n in a.unmapped if n in y and n in set(b.unmapped) and _same_place(x[n], y[n])]
+    theirs = set(b.unmapped)
+    unknown = [n for n in a.unmapped if n in theirs and _same_place(x[n], y[n])]
     return (*mapped, *(n for n in unknown if _equal(a, b, n)))
 
 
@@ -50,10 +51,10 @@ def _same_place(x: TensorEntry, y: TensorEntry) -> bool:
 
 def _equal(a: Canonical, b: Canonical, name: str) -> bool:
     entry = a.checkpoint.entries[name]
-    step = max(1, _RUN // max(1, entry.cols))
-    varies = False
-    for first in range(0, entry.rows, step):
-        at = range(first, min(first + step, entry.rows))
+    varies, first, run = False, 0, LEAST  # strangers differ at once, so that runs start short
+    while first < entry.rows:
+        at = range(first, min(first + max(1, run // max(1, entry.cols)), entry.rows))
+        first, run = at.stop, min(8 * run, _RUN)
         x = a.checkpoint.raw(name, at)
         if not np.array_equal(x, b.checkpoint.raw(name, at)):
             return False
