@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from begat.types import Accounting
+from begat.types import Accounting, Gap
 
 #: what a number in an `Item` may be
 Value = int | float | str | bool | None
@@ -116,7 +116,7 @@ class Inspection:
         towers: what the model is. types: (stored type, tensors, values), most values first. accounting: how every
         tensor was used.
         findings: one per inspector, in the order of the registry, found or not.
-        full: every value was read. caveats: how the checkpoint was read.
+        unread: what was not read and why, as shares of all parameters. full: every value was read. caveats: how the checkpoint was read.
         replay: tool, version, seed, digests.
     """
 
@@ -133,6 +133,7 @@ class Inspection:
     bytes_total: int
     seconds: float
     replay: Mapping[str, Any] = field(default_factory=dict)
+    unread: tuple[Gap, ...] = ()
 
     def finding(self, name: str) -> Finding:
         """The finding of that name; KeyError when there is none."""

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import begat
+from begat.pipeline.claims import claims_of_inspection
+from begat.pipeline.inspect import inspect
 from begat.types import Verdict
 from begat.verdict.policy import POLICY
 from builders import llama, noisy, write
@@ -89,3 +91,12 @@ def test_claims_repeat_the_verdict(tmp_path: Path) -> None:
     assert [(x.subject, x.value) for x in v.claims if x.about == "part"] == [(p.part, p.status) for p in v.parts]
     v = begat.compare(tmp_path / "a", write(tmp_path / "copy", a, c))
     assert _claims(v, "equality") == ["identical"] and _claims(v, "unread") == []
+
+
+@pytest.mark.parametrize("n", [0, 30])
+def test_inspect_says_what_it_did_not_look_at(tmp_path: Path, n: int) -> None:
+    a, c = llama(np.random.default_rng(1))
+    found = inspect(write(tmp_path / "a", a | _unknown(np.random.default_rng(3), n), c))
+    assert ("Not looked at" in found.sentence) == (n > 0) == bool(found.unread)
+    said = [x.number for x in claims_of_inspection(found) if x.about == "unread"]
+    assert said == ([pytest.approx(1_200_000 / (1_200_000 + sum(w.size for w in a.values())))] if n else [])

@@ -59,7 +59,7 @@ def claims_of_decomposition(found: Decomposition) -> tuple[Claim, ...]:
 
 def claims_of_inspection(found: Inspection) -> tuple[Claim, ...]:
     """Each look's outcome, and every pair of places that is called a copy."""
-    out = []
+    out = [Claim("unread", "the model", gap.why, number=gap.share) for gap in found.unread]
     for finding in found.findings:
         out.append(Claim("trace", finding.name, finding.found.status))
         for pair in (p for p in finding.found.pairs if p.copies):

@@ -33,6 +33,25 @@ def coverage(
     return sides[0], sides[1]
 
 
+def unread(model: Canonical) -> tuple[Gap, ...]:
+    """What of one model was not read, as shares of all its parameters, largest first."""
+    found = _unread(model)
+    total = sum(found.values()) + sum(math.prod(t.shape) for t in model.tensors.values())
+    return tuple(Gap(why, n / total) for why, n in sorted(found.items(), key=lambda x: -x[1]) if n)
+
+
+def _unread(model: Canonical) -> dict[str, int]:
+    """Parameters that have no place in the canonical model, by reason."""
+    entries = model.checkpoint.entries
+    found: dict[str, int] = {}
+    for tensor in model.unmapped:
+        found[UNKNOWN] = found.get(UNKNOWN, 0) + entries[tensor].size
+    for tensor, reason in model.dropped:
+        if reason in UNCUT:
+            found[reason] = found.get(reason, 0) + entries[tensor].size
+    return found
+
+
 def _tested(axes: Sequence[AxisResult], alignment: Alignment | None, side: int) -> set[tuple[str, int]]:
     """(tower, layer) of every order test, of A (side 0) or B (side 1)."""
     places = {(t.tower, t.layer) for x in axes for t in x.tests}
@@ -44,21 +63,15 @@ def _tested(axes: Sequence[AxisResult], alignment: Alignment | None, side: int) 
 
 
 def _coverage(name: str, model: Canonical, other: Canonical, places: set[tuple[str, int]] | None) -> Coverage:
-    entries = model.checkpoint.entries
-    unread: dict[str, int] = {}
-    for tensor in model.unmapped:
-        unread[UNKNOWN] = unread.get(UNKNOWN, 0) + entries[tensor].size
-    for tensor, reason in model.dropped:
-        if reason in UNCUT:
-            unread[reason] = unread.get(reason, 0) + entries[tensor].size
+    found = _unread(model)
     sizes = {key: math.prod(t.shape) for key, t in model.tensors.items()}
     alone = tuple(sorted({k.tower for k in sizes} - {k.tower for k in other.tensors}))
     common = {key: n for key, n in sizes.items() if _has_counterpart(key, other)}
     if places is not None:
         missed = sum(n for key, n in common.items() if (key.tower, key.layer) not in places)
-        unread |= {UNTESTED: missed} if missed else {}
-    total = sum(common.values()) + sum(n for why, n in unread.items() if why != UNTESTED)
-    gaps = tuple(Gap(why, n / total) for why, n in sorted(unread.items(), key=lambda x: -x[1]) if n and total)
+        found |= {UNTESTED: missed} if missed else {}
+    total = sum(common.values()) + sum(n for why, n in found.items() if why != UNTESTED)
+    gaps = tuple(Gap(why, n / total) for why, n in sorted(found.items(), key=lambda x: -x[1]) if n and total)
     return Coverage(name, sum(sizes.values()), total, gaps, alone)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from begat.errors import printable
 from begat.pipeline.words import ranges
-from begat.types import AxisResult, Coverage, PartResult
+from begat.types import AxisResult, Coverage, Gap, PartResult
 from begat.verdict.policy import POLICY
 
 
@@ -50,9 +50,13 @@ def coverage_words(coverage: Sequence[Coverage]) -> str:
     said = []
     for c in coverage:
         if c.missing > POLICY.unread_share:
-            gaps = ", ".join(f"{_percent(g.share)} ({g.why})" for g in c.gaps if _percent(g.share) != "0 %")
-            said.append(f"of {c.model}'s parameters {gaps}")
+            said.append(f"of {c.model}'s parameters {gap_words(c.gaps)}")
     return f"Not covered by this: {'; '.join(said)}." if said else ""
+
+
+def gap_words(gaps: Sequence[Gap]) -> str:
+    """Shares with their reasons."""
+    return ", ".join(f"{_percent(g.share)} ({g.why})" for g in gaps)
 
 
 def equal_words(names: Sequence[str]) -> str:

@@ -19,11 +19,13 @@ from begat.canon.model import Canonical
 from begat.canon.resolve import resolve
 from begat.errors import InputError, printable
 from begat.inspection import Finding, Inspection, TowerFacts
+from begat.pipeline.coverage import unread
+from begat.pipeline.headline import gap_words
 from begat.pipeline.sampling import PUBLIC_SEED, check_finite, generator, plan_site, read_views, seed_of
 from begat.signals.axes import Site
 from begat.signals.inspect import FINDINGS
 from begat.source import open_checkpoint
-from begat.types import F32, Accounting, Checkpoint, Progress, TensorEntry, TensorKey
+from begat.types import F32, Accounting, Checkpoint, Gap, Progress, TensorEntry, TensorKey
 from begat.verdict import POLICY
 
 #: values of a matrix in memory at once when everything is read
@@ -73,12 +75,13 @@ def _inspect(c: Checkpoint, full: bool, nonce: str, progress: Progress | None, s
     look = _Look(model, full, seed, progress)
     if progress:
         progress.start("inspecting", 0)
+    gaps = unread(model)
     findings = tuple(Finding(n, x.title, x.basis, x.null, x.says_not, x.run(look)) for n, x in FINDINGS.items())
     if progress:
         progress.done()
     return Inspection(
         path=printable(c.path, 400),
-        sentence=_sentence(findings),
+        sentence=_sentence(findings, gaps),
         descent=any(f.found.descent for f in findings),
         towers=_towers(model),
         types=_types(model),
@@ -94,10 +97,19 @@ def _inspect(c: Checkpoint, full: bool, nonce: str, progress: Progress | None, s
             "nonce": nonce, "full": full,
             "header_digest": c.header_digest,
         },
+        unread=gaps,
     )  # fmt: skip
 
 
-def _sentence(findings: Sequence[Finding]) -> str:
+def _sentence(findings: Sequence[Finding], gaps: Sequence[Gap]) -> str:
+    """What was found, and what was not looked at where that is more than a little."""
+    missing = sum(g.share for g in gaps)
+    if missing <= POLICY.unread_share:
+        return _found(findings, "")
+    return f"{_found(findings, ' in what was read')} Not looked at: {gap_words(gaps)} of its parameters."
+
+
+def _found(findings: Sequence[Finding], where: str) -> str:
     """The findings that show descent, else the states, else that there is nothing."""
     descent = [f.found.sentence for f in findings if f.found.descent]
     states = [f.title[0].lower() + f.title[1:] for f in findings if f.found.status == "found" and not f.found.descent]
@@ -105,8 +117,8 @@ def _sentence(findings: Sequence[Finding]) -> str:
         text = "; ".join(descent) + "."
         return text[0].upper() + text[1:]
     if states:
-        return "No trace of earlier weights; noted: " + ", ".join(states) + "."
-    return "The model alone shows no trace of earlier weights."
+        return f"No trace of earlier weights{where}; noted: " + ", ".join(states) + "."
+    return f"The model alone shows no trace of earlier weights{where}."
 
 
 class _Look:
