@@ -113,11 +113,13 @@ def test_apache_without_its_appendix_is_unedited_and_without_a_section_is_not() 
 @pytest.mark.parametrize("name", ["llama-3", "qwen-research", "openpangu-1.0"])
 def test_texts_kept_as_hashes_are_compared_word_by_word(name: str) -> None:
     # The words themselves are not shipped: the text is rebuilt from a dictionary of hashes, made of the texts that are.
-    spelled = {word_hash(w.casefold()): w for t in TEXTS.values() for w in words_of(t).words}
+    shipped = (*TEXTS.values(), TABLE.licences[name].title)  # a text whose heading is not its own is another licence
+    spelled = {word_hash(w.casefold()): w for t in shipped for w in words_of(t).words}
     hashes = list(TABLE.licences[name].words)
     known = [h for h in hashes if h in spelled]
     assert len(known) > 0.6 * len(hashes)
-    text = " ".join(spelled.get(h, "unknownword") for h in hashes)
+    words = [spelled.get(h, "unknownword") for h in hashes]
+    text = " ".join(words[:6]) + "\n\n" + " ".join(words[6:])
     (found,) = identify("L", text)
     assert found.licence == name
     assert all(e.after.split() == ["unknownword"] * len(e.after.split()) for e in found.edits)

@@ -95,9 +95,11 @@ def ranked(texts: tuple[LicenceText, ...]) -> list[LicenceText]:
 
 def _licence(named: Named, tree: Tree, texts: tuple[LicenceText, ...], declared: Declared) -> tuple[str, str]:
     """(id, how it is known)."""
-    known = [t for t in ranked(texts) if t.licence]
-    if known:
+    known = [t for t in ranked(texts) if t.licence or t.title]
+    if known and known[0].licence:
         return known[0].licence, f"{known[0].file} ({known[0].state})"
+    if known:  # its own text says that it is under something else than any table knows
+        return "", f"{known[0].file} (calls itself “{known[0].title}”)"
     model = TABLE.of_model(named.id, named.version)
     if model is not None:
         return model.licence, f"begat's table, by repository id ({model.source})"

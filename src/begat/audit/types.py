@@ -235,10 +235,11 @@ class LicenceText:
 
     Attributes:
         licence: id in begat's table, or an SPDX id, or "" when not identified.
-        state: "unedited", "edited", "appended" (text added, nothing else), "spdx" (identified by licenseclassifier, not compared word by
-            word), "scancode" (named by ScanCode),
-            "unknown".
+        state: "unedited", "edited", "appended" (text added, nothing else), "other" (its own heading names another licence, version or date than
+            the published one its wording is nearest to), "alike" (near to a published wording, without a heading that says whose it is),
+            "spdx" (identified by licenseclassifier, not compared word by word), "scancode" (named by ScanCode), "unknown".
         same: share of the published words found in order; edits: the differences, at most 40.
+        like: of "other" and "alike": id of the licence whose wording is nearest; title: the heading as found.
     """
 
     file: str
@@ -247,6 +248,8 @@ class LicenceText:
     same: float
     edits: tuple[TextEdit, ...]
     sha256: str
+    like: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

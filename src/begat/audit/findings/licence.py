@@ -71,11 +71,15 @@ def _own_text(text: LicenceText) -> Finding:
         "spdx": f"{text.file} was identified as {name} by coverage; it was not compared word by word.",
         "scancode": f"{text.file} was named {name} by ScanCode; whether it was edited is not known.",
         "unknown": f"{text.file} holds no licence text that was recognised.",
+        "other": f"{text.file} calls itself “{text.title}”: another licence than the {title(text.like)}, whose wording it is nearest to "
+        f"({text.same:.1%} of it in order). What it asks is not known here.",
+        "alike": f"{text.file} has {text.same:.1%} of the wording of the {title(text.like)} in order, and no heading that says which licence or edition it "
+        "is: an edited text, another edition or another licence.",
     }
-    known = text.state in ("unedited", "appended")
+    known = text.state in ("unedited", "appended", "other")
     level = "established" if known else "indicated" if text.licence else "not-determinable"
     return Finding(
-        id=f"licence.text:{text.file}:{text.licence or 'unknown'}", axis="licence", level=level,
+        id=f"licence.text:{text.file}:{text.licence or text.state}", axis="licence", level=level,
         bearing="fact", severity="none", sentence=words[text.state], subject=Span(text.file), reference=None,
         evidence=Evidence("licence text", text.state, None, "", spans),
     )  # fmt: skip
@@ -83,9 +87,9 @@ def _own_text(text: LicenceText) -> Finding:
 
 def outbound(facts: Facts) -> tuple[str, str]:
     """(licence id, where it is stated): the release's LICENSE text, else its card."""
-    known = [t for t in ranked(facts.texts) if t.licence and "/" not in t.file]
+    known = [t for t in ranked(facts.texts) if (t.licence or t.title) and "/" not in t.file]
     if known:
-        return known[0].licence, known[0].file
+        return known[0].licence or known[0].title, known[0].file
     return facts.declared.licence_id or facts.declared.expression, "README.md"
 
 

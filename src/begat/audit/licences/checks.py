@@ -47,6 +47,11 @@ def _licence_copy(duty: Obligation, held: Held) -> Outcome:
     found = [t for t in held.texts if t.licence == held.licence]
     if found:
         return Outcome(True, f"{found[0].file} holds it ({found[0].state})", (Span(found[0].file),))
+    near = max((t for t in held.texts if t.like == held.licence), key=lambda t: t.same, default=None)
+    if near is not None and near.same == 1.0:
+        return Outcome(True, f"{near.file} holds its whole wording, under a heading of its own", (Span(near.file),))
+    if near is not None and near.state == "alike":
+        return Outcome(None, f"{near.file} has {near.same:.1%} of its wording in order and no heading that says whose it is", (Span(near.file),))
     linked = _phrases(duty.phrases, held, _documents(held.release)) if duty.phrases else None
     return linked if linked is not None and linked.seen else Outcome(False, "its text is in no file of the release")
 
@@ -91,8 +96,8 @@ def _upstream_notice(duty: Obligation, held: Held) -> Outcome | None:
 
 
 def _pass_restrictions(duty: Obligation, held: Held) -> Outcome:
-    if any(t.licence == held.licence for t in held.texts):
-        return Outcome(True, "the release carries the licence itself")
+    if any(held.licence in (t.licence, t.like) for t in held.texts):
+        return Outcome(True, "the release carries the licence itself, or most of its wording")
     names = [t.file for t in held.texts] or _documents(held.release)
     found = _phrases(duty.phrases, held, names)
     return found if found.seen else Outcome(False, "no licence text of the release mentions the use restrictions")

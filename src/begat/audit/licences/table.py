@@ -22,7 +22,7 @@ CHECKS = (
     "not-checkable",
 )  # fmt: skip
 PARTS = ("weights", "code", "tokenizer")
-_LICENCE = {"id", "title", "spdx", "card", "names", "text", "text_source", "optional_from", "limits", "obligation"}
+_LICENCE = {"id", "title", "titles", "spdx", "card", "names", "text", "text_source", "optional_from", "limits", "obligation"}
 _OBLIGATION = {"id", "check", "parts", "phrases", "clause", "quoted", "text", "severity", "remedy"}
 _MODEL = {"repositories", "revision", "licence", "source"}
 
@@ -49,11 +49,13 @@ class Obligation:
 class Licence:
     """A licence: its names, its published wording as word hashes, its limits and duties.
 
-    `shown`: the published words in clear, () where only hashes are shipped. `optional_from`: index of the first word that may be left out.
+    `titles`: other headings that the same text goes by. `shown`: the published words in clear, () where only hashes are shipped.
+    `optional_from`: index of the first word that may be left out.
     """
 
     id: str
     title: str
+    titles: tuple[str, ...]
     spdx: str
     card: tuple[str, ...]
     names: tuple[str, ...]
@@ -63,6 +65,12 @@ class Licence:
     optional_from: int | None
     limits: tuple[str, ...]
     obligations: tuple[Obligation, ...]
+
+    @property
+    def titled(self) -> bool:
+        """Does the published text begin with the licence's name? (MIT's has none.)"""
+        names = {word_hash(w.casefold()) for w in words_of(self.title).words if not w[0].isdigit()}
+        return bool(names & set(self.words[:16]) - {word_hash("license")})
 
     @property
     def runs(self) -> set[tuple[str, ...]]:
@@ -152,7 +160,7 @@ def parse_table(licences: str, models: str, texts: Mapping[str, str]) -> Table:
 
 def _licence(raw: Mapping[str, Any], texts: Mapping[str, str]) -> Licence:
     where = f"licence {raw.get('id')}"
-    _exactly(raw, _LICENCE, where, optional={"optional_from"})
+    _exactly(raw, _LICENCE, where, optional={"optional_from", "titles"})
     if unknown := set(raw["limits"]) - set(LIMITS):
         raise ValueError(f"{where}: unknown limits {sorted(unknown)}")
     if raw["text"] not in texts:
@@ -164,7 +172,7 @@ def _licence(raw: Mapping[str, Any], texts: Mapping[str, str]) -> Licence:
     if len({o.id for o in duties}) < len(duties):
         raise ValueError(f"{where}: an obligation is there twice")
     return Licence(
-        raw["id"], raw["title"], raw["spdx"], tuple(raw["card"]), tuple(raw["names"]), hashes, shown, raw["text_source"], start,
+        raw["id"], raw["title"], tuple(raw.get("titles", ())), raw["spdx"], tuple(raw["card"]), tuple(raw["names"]), hashes, shown, raw["text_source"], start,
         tuple(raw["limits"]), duties,
     )  # fmt: skip
 
