@@ -1,4 +1,4 @@
-"""begat's lab: models of known ancestry, made to measure begat by. Needs torch (`pip install begat[lab]`).
+"""begat's lab: models of known ancestry, made to measure begat by. Needs torch (`pip install begat[lab]`), but for `cases/`.
 
 Reading order: `text.py` (what they are trained on), `models/` (what they are), `training.py`, `descent/` (how one is made from
 another), `pedigree.py` (which members a family has), `grow.py` (`begat-lab grow`), `truth.py` and `kinship.py` (what is known about

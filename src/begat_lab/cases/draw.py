@@ -1,13 +1,17 @@
 """Weights that look trained: what every architecture draws its tensors with.
 
-Enters: a seed.  Leaves: arrays.  What makes them look trained, and strangers hard to tell from relatives for a careless test:
+Enters: a seed.  Leaves: arrays.  What makes them look trained, and strangers hard to tell from
+relatives for a careless test:
 
-- rows and columns of unlike sizes, a few large directions, two outlier dims of the residual stream, a trend over depth;
-- embeddings of one text: token features and frequencies are the same in all models (`_text`), seen by each in a random basis of
-  its own, so that strangers agree on which tokens are alike;
-- a few units of every layer that detect the same token features in all models, at places drawn anew.
+- rows and columns of unlike sizes, a few large directions, two outlier dims of the residual stream,
+  a trend over depth;
+- embeddings of one text: token features and frequencies are the same in all models (`_text`), seen
+  by each in a random basis of its own, so that strangers agree on which tokens are alike;
+- a few units of every layer that detect the same token features in all models, at places drawn
+  anew.
 
-One generator per (seed, name of the tensor), so that no tensor depends on the order they are drawn in.
+One generator per (seed, name of the tensor), so that no tensor depends on the order they are drawn
+in.
 """
 
 from __future__ import annotations
@@ -22,13 +26,16 @@ import numpy as np
 from begat_lab.cases.model import Array, Piece, Toy, rounded
 from begat_lab.cases.truth import Place
 
-#: features of the text that all models are trained on; share of units that detect one of them, and how purely
+#: features of the text that all models are trained on; share of units that detect one of them, and
+#: how purely
 _FEATURES, _SHARED_UNITS, _PURITY = 24, 0.03, 0.5
 _SCALE, _UNEVEN, _SPIKES = 0.04, 0.25, 3
 
 
 class Draft:
-    """Draws one model's tensors. `family` goes into the names of the draws, so that equal seeds of two families share nothing."""
+    """Draws one model's tensors. `family` goes into the names of the draws, so that equal seeds of
+    two families share nothing.
+    """
 
     def __init__(self, seed: int, family: str, width: int) -> None:
         self.seed, self.family = seed, family
@@ -48,7 +55,9 @@ class Draft:
 
     def matrix(self, name: str, shape: tuple[int, ...], place: Place, axes: tuple[str, ...], group: str = "other") -> None:
         """A weight of two axes or more; the last two are (out, in), or as `axes` says."""
-        self._put(name, trained_like(self._rng(name), shape, axes, self.profile_D, self.basis_KD, place.layer), place, axes, group)
+        self._put(
+            name, trained_like(self._rng(name), shape, axes, self.profile_D, self.basis_KD, place.layer), place, axes, group
+        )
 
     def gain(self, name: str, size: int, place: Place, axis: str = "residual") -> None:
         """A norm gain: a trend over depth that all models share, its own deviations."""
@@ -60,7 +69,9 @@ class Draft:
         self._put(name, 0.02 * self._rng(name).standard_normal(size), place, (axis,), "norms and biases")
 
     def table(self, name: str, tokens: int, place: Place, group: str = "embedding") -> None:
-        """A table of token rows: the text's features in the model's own basis, frequent tokens larger, and much of its own."""
+        """A table of token rows: the text's features in the model's own basis, frequent tokens
+        larger, and much of its own.
+        """
         features_VK, size_V = _text(tokens)
         rng = self._rng(name)
         own_VD = rng.standard_normal((tokens, len(self.profile_D)))
@@ -78,8 +89,13 @@ class Draft:
 
 
 def trained_like(
-    rng: np.random.Generator, shape: tuple[int, ...], axes: tuple[str, ...], profile_D: Array | None, basis_KD: Array | None, layer: int
-) -> Array:  # fmt: skip
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    axes: tuple[str, ...],
+    profile_D: Array | None,
+    basis_KD: Array | None,
+    layer: int,
+) -> Array:
     """Values of a trained-looking weight; stacked experts matrix by matrix."""
     if len(shape) > 2 and axes[0] != "expert":  # a convolution: what one output reads is one row
         flat = trained_like(rng, (shape[0], int(np.prod(shape[1:]))), (axes[0], "in"), None, None, layer)

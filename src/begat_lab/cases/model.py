@@ -1,7 +1,7 @@
 """A toy model that knows where every tensor comes from, and the truth about two of them.
 
-Enters: nothing but arrays.  Leaves: `Toy`, which `write.py` saves, and `pair_truth`, `model_truth`.  How weights are drawn:
-`draw.py`; what is done to them: `edits/`.
+Enters: nothing but arrays.  Leaves: `Toy`, which `write.py` saves, and `pair_truth`, `model_truth`.
+How weights are drawn: `draw.py`; what is done to them: `edits/`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Piece:
     Attributes:
         values: as stored; float32 values are stored in the toy's number type, others as they are.
         place: where it lies.
-        axes: names of its axes ("unit", "residual", "kv*dim", "head*dim", "token", "expert", …); what may be permuted.
+        axes: names of its axes ("unit", "residual", "kv*dim", "head*dim", "token", "expert", …);
+            what may be permuted.
         origin: names of the random draws that went into it.
         group: as `begat.recipes.PartFit` groups tensors.
         fixed: written in its own number type, though it is float32 (scales).
@@ -57,8 +58,9 @@ class Toy:
     Attributes:
         pieces: stored name → tensor. config: what config.json says. towers: the main one first.
         steps: (id, operation) of all that was ever done to it or to its ancestors.
-        tokens: entries of the tokenizer beside it, 0 for none. dtype: number type that floats are stored in.
-        facts: for `ModelTruth`: "new_rows" and the like.
+        tokens: entries of the tokenizer beside it, 0 for none. dtype: number type that floats are
+            stored in.
+        new_rows: (first, last) token rows that were not trained.
     """
 
     pieces: Mapping[str, Piece]
@@ -71,18 +73,26 @@ class Toy:
 
     def derive(
         self, operation: str, pieces: Mapping[str, Piece] | None = None, *others: Toy, key: object = "", **changes: Any
-    ) -> Toy:  # fmt: skip
-        """The model after `operation`; `others` also went into it; `key` tells two such operations on one model apart."""
+    ) -> Toy:
+        """The model after `operation`; `others` also went into it; `key` tells two such operations
+        on one model apart.
+        """
         if operation not in OPERATIONS:
             raise ValueError(f"unknown operation {operation}")
         steps = self.steps.union(*(o.steps for o in others))
         made = hashlib.sha256(repr((operation, str(key), sorted(steps))).encode()).hexdigest()[:16]
         config = dict(self.config) | changes.pop("config", {})
         return replace(
-            self, pieces=dict(self.pieces if pieces is None else pieces), config=config, steps=steps | {(made, operation)}, **changes
+            self,
+            pieces=dict(self.pieces if pieces is None else pieces),
+            config=config,
+            steps=steps | {(made, operation)},
+            **changes,
         )
 
-    def map(self, change: Callable[[str, Piece], Piece], where: Callable[[str, Piece], bool] = lambda name, piece: True) -> dict[str, Piece]:
+    def map(
+        self, change: Callable[[str, Piece], Piece], where: Callable[[str, Piece], bool] = lambda name, piece: True
+    ) -> dict[str, Piece]:
         """The pieces, those that `where` names changed."""
         return {name: change(name, piece) if where(name, piece) else piece for name, piece in self.pieces.items()}
 
@@ -103,9 +113,17 @@ def as_stored(toy: Toy) -> dict[str, Array]:
 
 
 def rounded(toy: Toy) -> Toy:
-    """The same with every float32 value as its number type stores it, so that what is made of it is made of what is saved."""
+    """The same with every float32 value as its number type stores it, so that what is made of it is
+    made of what is saved.
+    """
     kind = DTYPES[toy.dtype]
-    return replace(toy, pieces=toy.map(lambda n, p: replace(p, values=p.values.astype(kind).astype(np.float32)), lambda n, p: p.values.dtype == np.float32 and not p.fixed))
+    return replace(
+        toy,
+        pieces=toy.map(
+            lambda n, p: replace(p, values=p.values.astype(kind).astype(np.float32)),
+            lambda n, p: p.values.dtype == np.float32 and not p.fixed,
+        ),
+    )
 
 
 def pair_truth(a: Toy, b: Toy, detectable: bool = True) -> PairTruth:
@@ -117,11 +135,19 @@ def pair_truth(a: Toy, b: Toy, detectable: bool = True) -> PairTruth:
     return PairTruth(
         relation=_relation({op for _, op in common}, only_a | only_b, a.steps <= b.steps or b.steps <= a.steps, equal),
         direction=_direction(a, b, common),
-        operations_a=only_a, operations_b=only_b, links=frozenset(links), weak=frozenset(weak),
-        places_a=_places(a), places_b=_places(b), towers_a=a.towers, towers_b=b.towers, equal=equal,
+        operations_a=only_a,
+        operations_b=only_b,
+        links=frozenset(links),
+        weak=frozenset(weak),
+        places_a=_places(a),
+        places_b=_places(b),
+        towers_a=a.towers,
+        towers_b=b.towers,
+        equal=equal,
         config=frozenset(k for k in {*a.config, *b.config} - _HARMLESS if a.config.get(k) != b.config.get(k)),
-        component=_component(links, a, b), detectable=detectable,
-    )  # fmt: skip
+        component=_component(links, a, b),
+        detectable=detectable,
+    )
 
 
 def _relation(common: set[str], apart: Iterable[str], one_way: bool, equal: bool) -> str:
@@ -161,7 +187,9 @@ def _places(toy: Toy) -> frozenset[Place]:
 
 
 def _equal(a: Toy, b: Toy) -> bool:
-    """The same tensors by content, in any order, under any names, in any type that holds the values."""
+    """The same tensors by content, in any order, under any names, in any type that holds the
+    values.
+    """
     x, y = (sorted(_content(v) for v in as_stored(t).values()) for t in (a, b))
     return x == y
 
@@ -202,14 +230,18 @@ def model_truth(toy: Toy) -> ModelTruth:
     return ModelTruth(
         copied_layers=frozenset(frozenset(x) for x in layers.values() if len(x) > 1),
         copied_experts=frozenset(frozenset(x) for x in experts.values() if len(x) > 1),
-        rounded=_rounded(toy, done), zeroed=any(_mostly(p.values == 0, 0.02) for p in matrices),
+        rounded=_rounded(toy, done),
+        zeroed=any(_mostly(p.values == 0, 0.02) for p in matrices),
         low_rank=any(np.linalg.matrix_rank(p.values) <= min(p.values.shape) // 2 for p in matrices),
-        new_rows=toy.new_rows, operations=done,
-    )  # fmt: skip
+        new_rows=toy.new_rows,
+        operations=done,
+    )
 
 
 def _rounded(toy: Toy, done: frozenset[str]) -> bool:
-    """Values on a coarser grid than their number type: packed or rounded and left so, or a narrow type stored in a wide one."""
+    """Values on a coarser grid than their number type: packed or rounded and left so, or a narrow
+    type stored in a wide one.
+    """
     if "quantised" in done:
         return "finetuned" not in done
     floats = [p.values for p in toy.pieces.values() if p.is_matrix and p.values.dtype == np.float32]

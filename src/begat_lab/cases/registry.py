@@ -1,8 +1,9 @@
 """All cases behind one registry; one kind of situation is one file of `situations/`.
 
-Enters: a name.  Leaves: a `Case`, which makes its models and their truth.  To add a situation: one file in `situations/` that ends
-in a function under `@situation`, and its name in `situations/__init__.py`. Where a case is a pair, `pairs` makes a second one of
-it: a stranger of the same kind held against the very same child, so that every manipulation is tried both ways.
+Enters: a name.  Leaves: a `Case`, which makes its models and their truth.  To add a situation: one
+file in `situations/` that ends in a function under `@situation`, and its name in
+`situations/__init__.py`. Where a case is a pair, `pairs` makes a second one of it: a stranger of
+the same kind held against the very same child, so that every manipulation is tried both ways.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ COMMANDS = ("compare", "inspect", "decompose", "tree", "search", "audit")
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Models of a case, made: name → toy. shards: name → files; files: name → (file → text) beside the weights; recipes: child →
-    recipe; detectable: as in `PairTruth`.
+    """Models of a case, made: name → toy. shards: name → files; files: name → (file → text) beside
+    the weights; recipes: child → recipe; detectable: as in `PairTruth`.
     """
 
     models: Mapping[str, Toy]
@@ -36,7 +37,9 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case: its name ("layers/swapped", "layers/swapped~stranger"), what it is, what may be asked of it, and how it is made."""
+    """A case: its name ("layers/swapped", "layers/swapped~stranger"), what it is, what may be asked
+    of it, and how it is made.
+    """
 
     name: str
     situation: str
@@ -83,9 +86,15 @@ def situation(name: str) -> Callable[[Callable[[], Iterable[Case]]], Callable[[]
 
 
 def pairs(
-    name: str, about: str, parent: Callable[[], Toy], child: Callable[[Toy], Toy], other: Callable[[], Toy] | None = None,
-    commands: tuple[str, ...] = ("compare", "inspect", "decompose"), detectable: bool = True, shards: int = 1,
-) -> Iterator[Case]:  # fmt: skip
+    name: str,
+    about: str,
+    parent: Callable[[], Toy],
+    child: Callable[[Toy], Toy],
+    other: Callable[[], Toy] | None = None,
+    commands: tuple[str, ...] = ("compare", "inspect", "decompose"),
+    detectable: bool = True,
+    shards: int = 1,
+) -> Iterator[Case]:
     """A model and what was made of it; and, with `other`, a stranger and the same child."""
     kind = name.partition("/")[0]
 

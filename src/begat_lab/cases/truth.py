@@ -1,11 +1,12 @@
 """What is known about a case: frozen values, read off the toy models themselves.
 
-Leaves: `Truth`, one for a case; for every ordered pair of its models a `PairTruth`.  Who computes it: `model.py` (`pair_truth`).
-Who reads it: `check.py`.
+Leaves: `Truth`, one for a case; for every ordered pair of its models a `PairTruth`.  Who computes
+it: `model.py` (`pair_truth`). Who reads it: `checks/`.
 
-Terms. A *place* is a layer, an expert of a layer, or a component outside the layers, of one tower. Two places are *linked* where
-some matrix of the one and some matrix of the other go back to one random draw, whatever was done in between; *weakly* linked
-where only vectors (norm gains, biases) do.
+Terms. A *place* is a layer, an expert of a layer, or a component outside the layers, of one tower.
+Two places are *linked* where some matrix of the one and some matrix of the other go back to one
+random draw, whatever was done in between; *weakly* linked where only vectors (norm gains, biases)
+do.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from dataclasses import dataclass, field
 
 #: what two models can be to each other, from the closest to none
 RELATIONS = ("same-weights", "re-encoded", "descended", "common-ancestor", "shared-initialisation", "independent")
-#: what may be done to a model; `check.py` says which kinds of descent each of them makes true
+#: what may be done to a model; `checks/kinds.py` says which kinds of descent each of them makes true
 OPERATIONS = (
-    "initialised", "trained", "copied", "renamed", "resharded", "config-changed", "cast", "quantised", "sliced", "finetuned",
-    "trained-in-part", "noised", "head-replaced", "head-added", "embedding-replaced", "embedding-taken", "tower-taken",
-    "tower-added", "projection-taken", "vocabulary-extended", "vocabulary-pruned", "vocabulary-reordered",
-    "layers-left-out", "layers-inserted", "layers-repeated", "layers-reordered", "layers-replaced", "units-left-out",
-    "units-repeated", "units-reordered", "heads-reordered", "residual-turned", "units-rescaled", "experts-left-out",
-    "experts-reordered", "experts-replaced", "experts-averaged", "upcycled", "low-rank-added", "merged", "averaged-over-steps",
-    "direction-removed", "zeroed",
+    "initialised", "trained", "copied", "renamed", "resharded", "config-changed", "cast", "quantised", "sliced",
+    "finetuned", "trained-in-part", "noised", "head-replaced", "head-added", "embedding-replaced", "embedding-taken",
+    "tower-taken", "tower-added", "projection-taken", "vocabulary-extended", "vocabulary-pruned",
+    "vocabulary-reordered", "layers-left-out", "layers-inserted", "layers-repeated", "layers-reordered",
+    "layers-replaced", "units-left-out", "units-repeated", "units-reordered", "heads-reordered", "residual-turned",
+    "units-rescaled", "experts-left-out", "experts-reordered", "experts-replaced", "experts-averaged", "upcycled",
+    "low-rank-added", "merged", "averaged-over-steps", "direction-removed", "zeroed",
 )  # fmt: skip
 #: operations after which every value is still there
 PRESERVING = frozenset({"copied", "renamed", "resharded", "config-changed"})
@@ -33,7 +34,9 @@ ENCODING = frozenset({"cast", "quantised"})
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where weights lie. layer: -1 outside the layers, then `component` says where; expert: routed expert, -1 for none."""
+    """Where weights lie. layer: -1 outside the layers, then `component` says where; expert: routed
+    expert, -1 for none.
+    """
 
     tower: str
     layer: int
@@ -52,13 +55,18 @@ class PairTruth:
     Attributes:
         relation: one of `RELATIONS`.
         direction: "A → B", "B → A", or "" where neither was made from the other.
-        operations_a, operations_b: what was done on either side since their nearest common state (or since nothing).
+        operations_a, operations_b: what was done on either side since their nearest common state
+            (or since nothing).
         links, weak: linked and weakly linked places, (of A, of B).
-        places_a, places_b: all places with matrices. towers_a, towers_b: towers, the main one first.
-        equal: the two hold the same values, tensor by tensor, whatever their names and number types.
+        places_a, places_b: all places with matrices. towers_a, towers_b: towers, the main one
+            first.
+        equal: the two hold the same values, tensor by tensor, whatever their names and number
+            types.
         config: keys by which the two configs differ in a way that changes the model.
-        component: the only component that is linked ("embedding", "vision tower", …), "" where several are, or none.
-        detectable: begat should see a dependence; False where no method that looks at weights could be asked to.
+        component: the only component that is linked ("embedding", "vision tower", …), "" where
+            several are, or none.
+        detectable: begat should see a dependence; False where no method that looks at weights could
+            be asked to.
     """
 
     relation: str
@@ -92,10 +100,11 @@ class Recipe:
     """How a child is composed: of which model, which share, where.
 
     Attributes:
-        methods: names a recipe may be given; "partial" or "unexplained" among them only where something else went in.
+        methods: names a recipe may be given; "partial" or "unexplained" among them only where
+            something else went in.
         parents, base: names of the models that are named to `decompose`.
-        weights: (parent, tower, layer, group) → weight of that parent there; layer -1 outside the layers; groups as in
-            `begat.recipes.PartFit`. Empty where no number is asked for.
+        weights: (parent, tower, layer, group) → weight of that parent there; layer -1 outside the
+            layers; groups as in `begat.recipes.PartFit`. Empty where no number is asked for.
         varies: the weights differ from layer to layer or from group to group.
         rank: of a low-rank difference, None for none.
         whole: the named models explain the child but for rounding.
@@ -115,9 +124,12 @@ class ModelTruth:
     """What one model alone could say.
 
     Attributes:
-        copied_layers: sets of layers (tower, layer) that go back to one layer. copied_experts: sets of experts that do, (tower, layer, expert).
-        rounded: its values lie on a coarser grid than its number type. zeroed: weights were set to zero.
-        low_rank: some matrix has a low rank. new_rows: (first, last) token rows that were not trained, by table.
+        copied_layers: sets of layers (tower, layer) that go back to one layer. copied_experts: sets
+            of experts that do, (tower, layer, expert).
+        rounded: its values lie on a coarser grid than its number type. zeroed: weights were set to
+            zero.
+        low_rank: some matrix has a low rank. new_rows: (first, last) token rows that were not
+            trained, by table.
         operations: all that was ever done to it.
     """
 
@@ -132,7 +144,9 @@ class ModelTruth:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The truth about a case. pairs: (name of A, name of B) → truth, both ways; silent: what a right answer has to say beyond claims."""
+    """The truth about a case. pairs: (name of A, name of B) → truth, both ways; silent: what a
+    right answer has to say beyond claims.
+    """
 
     models: Mapping[str, ModelTruth]
     pairs: Mapping[tuple[str, str], PairTruth]

@@ -1,7 +1,8 @@
 """Toy models as folders that any tool can read.
 
-Enters: a `Toy`.  Leaves: safetensors (one file, or shards with their index), config.json, tokenizer.json. Written by hand: the
-format is a header of JSON and the bytes (https://github.com/huggingface/safetensors), and no package beyond numpy is asked for.
+Enters: a `Toy`.  Leaves: safetensors (one file, or shards with their index), config.json,
+tokenizer.json. Written by hand: the format is a header of JSON and the bytes
+(https://github.com/huggingface/safetensors), and no package beyond numpy is asked for.
 """
 
 from __future__ import annotations
@@ -16,9 +17,16 @@ import numpy as np
 from begat_lab.cases.model import Array, Toy, as_stored
 
 _TYPES = {
-    "float32": "F32", "float16": "F16", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3", "float8_e8m0fnu": "F8_E8M0", "uint8": "U8",
-    "int8": "I8", "int32": "I32", "int64": "I64",
-}  # fmt: skip
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e8m0fnu": "F8_E8M0",
+    "uint8": "U8",
+    "int8": "I8",
+    "int32": "I32",
+    "int64": "I64",
+}
 
 
 def write(folder: Path, toy: Toy, shards: int = 1) -> Path:
@@ -33,7 +41,9 @@ def write(folder: Path, toy: Toy, shards: int = 1) -> Path:
         (folder / "config.json").write_text(json.dumps(dict(toy.config), indent=1) + "\n", encoding="utf-8")
     if toy.tokens:
         words = {f"word{i}": i for i in range(toy.tokens)}
-        (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordLevel", "vocab": words, "unk_token": "word0"}}), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(
+            json.dumps({"model": {"type": "WordLevel", "vocab": words, "unk_token": "word0"}}), encoding="utf-8"
+        )
     return folder
 
 
@@ -50,7 +60,7 @@ def write_safetensors(file: Path, tensors: Mapping[str, Array]) -> None:
 
 
 def _sharded(folder: Path, tensors: Mapping[str, Array], shards: int) -> None:
-    names, places = list(tensors), {}
+    names, places = list(tensors), dict[str, str]()
     for i in range(shards):
         file = f"model-{i + 1:05d}-of-{shards:05d}.safetensors"
         mine = names[i::shards]

@@ -1,7 +1,7 @@
 """Toy models of every architecture: one file a family, all behind `ARCHITECTURES`.
 
-Enters: a seed and sizes.  Leaves: a `Toy` under the names and config of Hugging Face's models.  Equal seeds of one architecture
-give equal models, different seeds strangers.
+Enters: a seed and sizes.  Leaves: a `Toy` under the names and config of Hugging Face's models.
+Equal seeds of one architecture give equal models, different seeds strangers.
 """
 
 from collections.abc import Callable
@@ -20,4 +20,18 @@ ARCHITECTURES: dict[str, Callable[..., Toy]] = {
     f.__name__.replace("_", "-"): f for f in (llama, qwen_moe, mixtral, gpt2, bert, t5, mamba, gpt_oss, llava, clip, chain, cnn)
 }
 
-__all__ = ["ARCHITECTURES", "bert", "chain", "clip", "cnn", "gpt2", "gpt_oss", "llama", "llava", "mamba", "mixtral", "qwen_moe", "t5"]
+__all__ = [
+    "ARCHITECTURES",
+    "bert",
+    "chain",
+    "clip",
+    "cnn",
+    "gpt2",
+    "gpt_oss",
+    "llama",
+    "llava",
+    "mamba",
+    "mixtral",
+    "qwen_moe",
+    "t5",
+]

@@ -8,20 +8,38 @@ from begat_lab.cases.draw import Draft
 from begat_lab.cases.model import Toy
 from begat_lab.cases.truth import Place
 
-_MOE_NAMES = {"qwen": ("mlp.experts", ("gate_proj", "up_proj", "down_proj"), "mlp.gate"),
-              "mixtral": ("block_sparse_moe.experts", ("w1", "w3", "w2"), "block_sparse_moe.gate")}  # fmt: skip
+_MOE_NAMES = {
+    "qwen": ("mlp.experts", ("gate_proj", "up_proj", "down_proj"), "mlp.gate"),
+    "mixtral": ("block_sparse_moe.experts", ("w1", "w3", "w2"), "block_sparse_moe.gate"),
+}
 
 
 def llama(
-    seed: int, *, width: int = 64, layers: int = 4, units: int = 160, heads: int = 4, kv_heads: int = 2, vocabulary: int = 256,
-    tied: bool = False, dtype: str = "bfloat16", experts: int = 0, naming: str = "", tokens: int | None = None, family: str = "llama",
-) -> Toy:  # fmt: skip
-    """A dense Llama; with `experts` a mixture named as `naming` says. tokens: entries of its tokenizer (default: the vocabulary)."""
+    seed: int,
+    *,
+    width: int = 64,
+    layers: int = 4,
+    units: int = 160,
+    heads: int = 4,
+    kv_heads: int = 2,
+    vocabulary: int = 256,
+    tied: bool = False,
+    dtype: str = "bfloat16",
+    experts: int = 0,
+    naming: str = "",
+    tokens: int | None = None,
+    family: str = "llama",
+) -> Toy:
+    """A dense Llama; with `experts` a mixture named as `naming` says. tokens: entries of its
+    tokenizer (default: the vocabulary).
+    """
     size, draft = width // heads, Draft(seed, family, width)
     text = Place("text", -1, component="embedding")
     draft.table("model.embed_tokens.weight", vocabulary, text)
     if not tied:
-        draft.matrix("lm_head.weight", (vocabulary, width), Place("text", -1, component="head"), ("token", "residual"), "output head")
+        draft.matrix(
+            "lm_head.weight", (vocabulary, width), Place("text", -1, component="head"), ("token", "residual"), "output head"
+        )
     draft.gain("model.norm.weight", width, Place("text", -1, component="norm"))
     for layer in range(layers):
         at, p = Place("text", layer), f"model.layers.{layer}."
@@ -35,16 +53,34 @@ def llama(
         else:
             mlp(draft, p + "mlp.", ("gate_proj", "up_proj", "down_proj"), at, units, width, "MLP")
     config: dict[str, Any] = {
-        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": width, "num_hidden_layers": layers,
-        "intermediate_size": units, "num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": size,
-        "vocab_size": vocabulary, "tie_word_embeddings": tied, "rope_theta": 10000.0, "rms_norm_eps": 1e-6,
-    }  # fmt: skip
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "intermediate_size": units,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": size,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": tied,
+        "rope_theta": 10000.0,
+        "rms_norm_eps": 1e-6,
+    }
     if naming == "qwen":
-        config |= {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"], "num_experts": experts,
-                   "num_experts_per_tok": 2, "moe_intermediate_size": units}  # fmt: skip
+        config |= {
+            "model_type": "qwen3_moe",
+            "architectures": ["Qwen3MoeForCausalLM"],
+            "num_experts": experts,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": units,
+        }
     elif naming == "mixtral":
-        config |= {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "num_local_experts": experts,
-                   "num_experts_per_tok": 2}  # fmt: skip
+        config |= {
+            "model_type": "mixtral",
+            "architectures": ["MixtralForCausalLM"],
+            "num_local_experts": experts,
+            "num_experts_per_tok": 2,
+        }
     return draft.done(config, ("text",), vocabulary if tokens is None else tokens, dtype)
 
 

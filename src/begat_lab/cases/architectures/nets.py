@@ -1,4 +1,6 @@
-"""Networks that are no transformers: a plain chain of layers, and a convolution net under names that begat does not know."""
+"""Networks that are no transformers: a plain chain of layers, and a convolution net under names
+that begat does not know.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,17 @@ from begat_lab.cases.truth import Place
 _TOWERS = {"decoder": "text", "encoder": "encoder"}
 
 
-def t5(seed: int, *, width: int = 64, layers: int = 2, units: int = 256, heads: int = 4, vocabulary: int = 256, gated: bool = False, dtype: str = "float32") -> Toy:
+def t5(
+    seed: int,
+    *,
+    width: int = 64,
+    layers: int = 2,
+    units: int = 256,
+    heads: int = 4,
+    vocabulary: int = 256,
+    gated: bool = False,
+    dtype: str = "float32",
+) -> Toy:
     """A T5; `gated` as from version 1.1 on."""
     draft = Draft(seed, "t5", width)
     draft.table("shared.weight", vocabulary, Place("text", -1, component="embedding"))
@@ -21,17 +31,34 @@ def t5(seed: int, *, width: int = 64, layers: int = 2, units: int = 256, heads: 
         draft.matrix(bias, (32, heads), Place(tower, 0), ("bucket", "head"), "attention")
         draft.gain(f"{side}.final_layer_norm.weight", width, Place(tower, -1, component="norm"))
     if gated:
-        draft.matrix("lm_head.weight", (vocabulary, width), Place("text", -1, component="head"), ("token", "residual"), "output head")
-    config = {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "d_model": width, "d_kv": width // heads, "num_heads": heads, "d_ff": units,
-              "num_layers": layers, "num_decoder_layers": layers, "vocab_size": vocabulary, "tie_word_embeddings": not gated,
-              "feed_forward_proj": "gated-gelu" if gated else "relu"}  # fmt: skip
+        draft.matrix(
+            "lm_head.weight", (vocabulary, width), Place("text", -1, component="head"), ("token", "residual"), "output head"
+        )
+    config = {
+        "model_type": "t5",
+        "architectures": ["T5ForConditionalGeneration"],
+        "d_model": width,
+        "d_kv": width // heads,
+        "num_heads": heads,
+        "d_ff": units,
+        "num_layers": layers,
+        "num_decoder_layers": layers,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": not gated,
+        "feed_forward_proj": "gated-gelu" if gated else "relu",
+    }
     return draft.done(config, ("text", "encoder"), vocabulary, dtype)
 
 
 def _block(draft: Draft, p: str, at: Place, width: int, units: int, cross: bool, gated: bool) -> None:
     last = 2 if cross else 1
     for j, name in ((0, "SelfAttention"), (1, "EncDecAttention"))[:last]:
-        for n, axes in (("q", ("head*dim", "residual")), ("k", ("kv*dim", "residual")), ("v", ("kv*value", "residual")), ("o", ("residual", "head*value"))):
+        for n, axes in (
+            ("q", ("head*dim", "residual")),
+            ("k", ("kv*dim", "residual")),
+            ("v", ("kv*value", "residual")),
+            ("o", ("residual", "head*value")),
+        ):
             draft.matrix(f"{p}{j}.{name}.{n}.weight", (width, width), at, axes, "attention")
         draft.gain(f"{p}{j}.layer_norm.weight", width, at)
     for n in ("wi_0", "wi_1") if gated else ("wi",):

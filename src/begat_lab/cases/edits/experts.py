@@ -1,4 +1,6 @@
-"""Experts of a mixture: left out, reordered, swapped, averaged, drawn anew, or copied from a dense model's MLP."""
+"""Experts of a mixture: left out, reordered, swapped, averaged, drawn anew, or copied from a dense
+model's MLP.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,13 @@ def averaged_in_pairs(toy: Toy, scale: float = 1.0) -> Toy:
         elif e >= 0 and e % 2 == 0:
             other = toy.pieces[_EXPERT.sub(rf"\g<1>{e + 1}.", name)]
             new = _EXPERT.sub(rf"\g<1>{e // 2}.", name)
-            half[new] = Piece(((piece.values + other.values) / 2).astype(np.float32), replace(piece.place, expert=e // 2), piece.axes,
-                              piece.origin | other.origin, piece.group)  # fmt: skip
+            half[new] = Piece(
+                ((piece.values + other.values) / 2).astype(np.float32),
+                replace(piece.place, expert=e // 2),
+                piece.axes,
+                piece.origin | other.origin,
+                piece.group,
+            )
     counts = {k: experts // 2 for k in _COUNTS if k in toy.config}
     return toy.derive("experts-averaged", half, config=counts)
 
@@ -65,11 +72,17 @@ def upcycled(dense: Toy, seed: int, experts: int = 4, share: float = 0.1) -> Toy
         for e in range(experts):
             values = piece.values + share * piece.values.std() * learned(rng, piece.values.shape)
             out[f"{stem.replace('.mlp', '.block_sparse_moe')}.experts.{e}.{names[which]}.weight"] = Piece(
-                values.astype(np.float32), replace(piece.place, expert=e), piece.axes, piece.origin, "experts")  # fmt: skip
+                values.astype(np.float32), replace(piece.place, expert=e), piece.axes, piece.origin, "experts"
+            )
     for layer in dense.layers():
         place = replace(next(iter(dense.at(dense.towers[0], layer).values())).place, expert=-1)
         name = f"model.layers.{layer}.block_sparse_moe.gate.weight"
         router = (0.04 * rng.standard_normal((experts, int(dense.config["hidden_size"])))).astype(np.float32)
         out[name] = Piece(router, place, ("expert", "residual"), frozenset({f"router:{seed}:{layer}"}), "experts")
-    config = {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"], "num_local_experts": experts, "num_experts_per_tok": 2}
+    config = {
+        "model_type": "mixtral",
+        "architectures": ["MixtralForCausalLM"],
+        "num_local_experts": experts,
+        "num_experts_per_tok": 2,
+    }
     return dense.derive("upcycled", out, key=(seed, experts, share), config=config)

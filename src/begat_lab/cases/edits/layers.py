@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +31,9 @@ def ordered(toy: Toy, order: Sequence[int], operation: str) -> Toy:
 
 
 def with_new_layer(toy: Toy, at: int, seed: int, drop_last: bool, identity: bool = True) -> Toy:
-    """A new layer put in at `at`; an identity writes nothing to the residual stream. With `drop_last` depth stays as it was."""
+    """A new layer put in at `at`; an identity writes nothing to the residual stream. With
+    `drop_last` depth stays as it was.
+    """
     n = len(toy.layers())
     order = [*range(at), min(at, n - 1), *range(at, n)]
     longer = ordered(toy, order[: n if drop_last else n + 1], "layers-inserted")
@@ -56,5 +58,3 @@ def with_redrawn(toy: Toy, layers: Sequence[int], seed: int) -> Toy:
     """`layers` of the main tower trained anew from a start of their own."""
     names = [n for layer in layers for n in toy.at(toy.towers[0], layer)]
     return toy.derive("layers-replaced", redrawn(toy, names, seed, "layers"), key=(tuple(layers), seed))
-
-

@@ -1,4 +1,6 @@
-"""Merges of models of one shape, and low-rank additions; with the numbers that `decompose` should find."""
+"""Merges of models of one shape, and low-rank additions; with the numbers that `decompose` should
+find.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def linear(parents: Sequence[Toy], shares: Shares, key: object = "") -> Toy:
     def mix(name: str, piece: Piece) -> Piece:
         values = sum(c * p.pieces[name].values for c, p in zip(shares(name, piece), parents, strict=True))
         used = [p for c, p in zip(shares(name, piece), parents, strict=True) if c]
-        return replace(piece, values=np.asarray(values, np.float32), origin=frozenset().union(*(p.pieces[name].origin for p in used)))
+        return replace(
+            piece, values=np.asarray(values, np.float32), origin=frozenset().union(*(p.pieces[name].origin for p in used))
+        )
 
     return rounded(parents[0].derive("merged", parents[0].map(mix), *parents[1:], key=key))
 
@@ -43,7 +47,7 @@ def _arc(x: Array, y: Array, t: float) -> Array:
 
 
 def task_arithmetic(base: Toy, tuned: Sequence[Toy], weights: Sequence[float], key: object = "") -> Toy:
-    """base + sum of weights x (tuned - base)."""
+    """Base + sum of weights x (tuned - base)."""
 
     def mix(name: str, piece: Piece) -> Piece:
         values = piece.values + sum(w * (t.pieces[name].values - piece.values) for w, t in zip(weights, tuned, strict=True))
@@ -52,7 +56,9 @@ def task_arithmetic(base: Toy, tuned: Sequence[Toy], weights: Sequence[float], k
     return rounded(base.derive("merged", base.map(mix), *tuned, key=key))
 
 
-def low_rank(toy: Toy, seed: int, rank: int, share: float = 0.1, ends: tuple[str, ...] = ("q_proj.weight", "v_proj.weight")) -> Toy:
+def low_rank(
+    toy: Toy, seed: int, rank: int, share: float = 0.1, ends: tuple[str, ...] = ("q_proj.weight", "v_proj.weight")
+) -> Toy:
     """A LoRA adapter merged into the matrices whose names end so."""
 
     def add(name: str, piece: Piece) -> Piece:
@@ -64,7 +70,9 @@ def low_rank(toy: Toy, seed: int, rank: int, share: float = 0.1, ends: tuple[str
 
 
 def direction_removed(toy: Toy, seed: int) -> Toy:
-    """One direction of the residual stream taken out of every matrix that writes to it (abliteration)."""
+    """One direction of the residual stream taken out of every matrix that writes to it
+    (abliteration).
+    """
     direction = np.random.default_rng(seed).standard_normal(int(toy.config["hidden_size"]))
     direction /= np.linalg.norm(direction)
 

@@ -25,7 +25,9 @@ def renamed(toy: Toy, name: Callable[[int, str], str], config: Mapping[str, Any]
     return out if config is None else replace(out, config=dict(config))
 
 
-def without(toy: Toy, operation: str, drop: Callable[[str, Piece], bool], towers: tuple[str, ...] | None = None, **config: Any) -> Toy:
+def without(
+    toy: Toy, operation: str, drop: Callable[[str, Piece], bool], towers: tuple[str, ...] | None = None, **config: Any
+) -> Toy:
     """The tensors that `drop` names left out."""
     pieces = {n: p for n, p in toy.pieces.items() if not drop(n, p)}
     return toy.derive(operation, pieces, key=len(pieces), config=config, towers=toy.towers if towers is None else towers)
@@ -38,7 +40,9 @@ def head_new(toy: Toy, seed: int) -> Toy:
 
 
 def untied(toy: Toy, seed: int | None = None) -> Toy:
-    """A head of its own for a model that shared its embedding: a copy of it, or with `seed` a fresh one."""
+    """A head of its own for a model that shared its embedding: a copy of it, or with `seed` a fresh
+    one.
+    """
     table = next(p for p in toy.pieces.values() if p.axes[0] == "token")
     head = replace(table, place=Place("text", -1, component="head"), group="output head")
     with_head = toy.derive("head-added", dict(toy.pieces) | {"lm_head.weight": head}, config={"tie_word_embeddings": False})
@@ -51,7 +55,9 @@ def classifier(toy: Toy, seed: int, classes: int = 5) -> Toy:
     values = (0.02 * np.random.default_rng(seed).standard_normal((classes, width))).astype(np.float32)
     score = Piece(values, Place("text", -1, component="classifier"), ("class", "residual"), frozenset({f"score:{seed}"}))
     pieces = {n: p for n, p in toy.pieces.items() if p.place.component != "head"} | {"score.weight": score}
-    return toy.derive("head-replaced", pieces, key=seed, config={"architectures": ["LlamaForSequenceClassification"], "num_labels": classes})
+    return toy.derive(
+        "head-replaced", pieces, key=seed, config={"architectures": ["LlamaForSequenceClassification"], "num_labels": classes}
+    )
 
 
 def embeddings_new(toy: Toy, seed: int, tokens: int | None = None) -> Toy:
@@ -79,7 +85,9 @@ def zeroed(toy: Toy, share: float) -> Toy:
 
 
 def sliced(toy: Toy, ranks: int, keep: int) -> Toy:
-    """One rank's share of a tensor-parallel run: units, heads and tokens cut into `ranks` runs, of which `keep` is this one."""
+    """One rank's share of a tensor-parallel run: units, heads and tokens cut into `ranks` runs, of
+    which `keep` is this one.
+    """
     axes = {"unit", "head*dim", "kv*dim", "kv*value", "head*value", "token"}
 
     def cut(name: str, piece: Piece) -> Piece:

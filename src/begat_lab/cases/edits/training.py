@@ -1,4 +1,6 @@
-"""Training, as it shows in weights: fine-tunes, models grown from one start, averages over steps; and noise, which is none."""
+"""Training, as it shows in weights: fine-tunes, models grown from one start, averages over steps;
+and noise, which is none.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,12 @@ def _rng(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def finetuned(toy: Toy, seed: int, share: float = 0.1, operation: str = "finetuned", where: Callable[[str, Piece], bool] = lambda n, p: True) -> Toy:
-    """Trained on: every tensor that `where` names changes by `share` of its size, the change uneven over rows and columns and of
-    few large directions, as gradients are; rare tokens hardly move.
-    """  # fmt: skip
+def finetuned(
+    toy: Toy, seed: int, share: float = 0.1, operation: str = "finetuned", where: Callable[[str, Piece], bool] = lambda n, p: True
+) -> Toy:
+    """Trained on: every tensor that `where` names changes by `share` of its size, the change uneven
+    over rows and columns and of few large directions, as gradients are; rare tokens hardly move.
+    """
 
     def train(name: str, piece: Piece) -> Piece:
         change = learned(_rng(seed, name), piece.values.shape, "token" in piece.axes)
@@ -28,7 +32,7 @@ def finetuned(toy: Toy, seed: int, share: float = 0.1, operation: str = "finetun
         return replace(piece, values=(piece.values + share * size * change).astype(np.float32), origin=piece.origin)
 
     def floats(name: str, piece: Piece) -> bool:
-        return piece.values.dtype == np.float32 and bool(piece.origin) and where(name, piece)
+        return piece.values.dtype == np.float32 and piece.axes != ("one",) and where(name, piece)
 
     return rounded(toy.derive(operation, toy.map(train, floats), key=(seed, share)))
 
@@ -52,7 +56,9 @@ def learned(rng: np.random.Generator, shape: tuple[int, ...], tokens: bool = Fal
 
 
 def noised(toy: Toy, seed: int, share: float = 0.1) -> Toy:
-    """White noise of `share` of its size on every tensor: the disguise of people who think that a changed file is a new model."""
+    """White noise of `share` of its size on every tensor: the disguise of people who think that a
+    changed file is a new model.
+    """
 
     def blur(name: str, piece: Piece) -> Piece:
         noise = _rng(seed, name).standard_normal(piece.values.shape)
@@ -62,11 +68,17 @@ def noised(toy: Toy, seed: int, share: float = 0.1) -> Toy:
 
 
 def initialised(toy: Toy, seed: int, deviation: float = 0.02) -> Toy:
-    """The same shapes before training: matrices drawn evenly at `deviation`, norm gains one. The config states the deviation."""
+    """The same shapes before training: matrices drawn evenly at `deviation`, norm gains one. The
+    config states the deviation.
+    """
 
     def start(name: str, piece: Piece) -> Piece:
         if not piece.is_matrix:
-            return replace(piece, values=np.full(piece.values.shape, float("gain" in piece.group or "norm" in name), np.float32), origin=frozenset())
+            return replace(
+                piece,
+                values=np.full(piece.values.shape, float("gain" in piece.group or "norm" in name), np.float32),
+                origin=frozenset(),
+            )
         values = (deviation * _rng(seed, name).standard_normal(piece.values.shape)).astype(np.float32)
         return replace(piece, values=values, origin=frozenset({f"start:{seed}:{name}"}))
 
@@ -75,7 +87,9 @@ def initialised(toy: Toy, seed: int, deviation: float = 0.02) -> Toy:
 
 
 def grown(start: Toy, seed: int, share: float = 1.0) -> Toy:
-    """A training of its own from `start`, each matrix changed by `share` of its size: models grown so from one start are twins."""
+    """A training of its own from `start`, each matrix changed by `share` of its size: models grown
+    so from one start are twins.
+    """
 
     def train(name: str, piece: Piece) -> Piece:
         rng = _rng(seed, name)

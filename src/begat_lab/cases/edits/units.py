@@ -1,4 +1,6 @@
-"""MLP units, heads and the residual stream: reordered, rotated, rescaled, left out, split. For Llamas and their mixtures."""
+"""MLP units, heads and the residual stream: reordered, rotated, rescaled, left out, split. For
+Llamas and their mixtures.
+"""
 
 from __future__ import annotations
 
@@ -58,15 +60,22 @@ def units_rescaled(toy: Toy, seed: int) -> Toy:
     """The up row of every unit scaled, its down column the other way."""
     rng, out = np.random.default_rng(seed), dict(toy.pieces)
     for names in _mlps(toy).values():
-        up, down = (next(n for n in names if n.endswith(ends)) for ends in (("up_proj.weight", "w3.weight"), ("down_proj.weight", "w2.weight")))
-        scale = (rng.choice([-1, 1], len(toy.pieces[up].values)) * np.exp(rng.standard_normal(len(toy.pieces[up].values)))).astype(np.float32)
+        up, down = (
+            next(n for n in names if n.endswith(ends))
+            for ends in (("up_proj.weight", "w3.weight"), ("down_proj.weight", "w2.weight"))
+        )
+        scale = (
+            rng.choice([-1, 1], len(toy.pieces[up].values)) * np.exp(rng.standard_normal(len(toy.pieces[up].values)))
+        ).astype(np.float32)
         out[up] = replace(out[up], values=out[up].values * scale[:, None])
         out[down] = replace(out[down], values=out[down].values / scale)
     return toy.derive("units-rescaled", out, key=seed)
 
 
 def heads_reordered(toy: Toy, seed: int, values: bool = True) -> Toy:
-    """Key-value heads with the query heads they serve, and with `values` the value dims inside every head."""
+    """Key-value heads with the query heads they serve, and with `values` the value dims inside
+    every head.
+    """
     rng, out, c = np.random.default_rng(seed), dict(toy.pieces), toy.config
     kv, size = int(c["num_key_value_heads"]), int(c["head_dim"])
     for layer in toy.layers():
@@ -88,7 +97,9 @@ def heads_reordered(toy: Toy, seed: int, values: bool = True) -> Toy:
 
 
 def turned(toy: Toy, seed: int, permute: bool = False) -> Toy:
-    """The residual stream in another basis (a rotation, or a permutation of its dims); norm gains move into what reads behind them."""
+    """The residual stream in another basis (a rotation, or a permutation of its dims); norm gains
+    move into what reads behind them.
+    """
     width = int(toy.config["hidden_size"])
     rng = np.random.default_rng(seed)
     q_DD = np.eye(width)[:, rng.permutation(width)] if permute else np.linalg.qr(rng.standard_normal((width, width)))[0]
@@ -131,11 +142,15 @@ def disguised(toy: Toy, seed: int, values: bool = True, rescale: bool = False) -
 
 
 def units_split(toy: Toy, seed: int, big: float = 3.0) -> Toy:
-    """Every unit in two, whose down columns are d/2 + r and d/2 - r: the function stays, the columns look like none of the parent's."""
+    """Every unit in two, whose down columns are d/2 + r and d/2 - r: the function stays, the
+    columns look like none of the parent's.
+    """
     rng, wide = np.random.default_rng(seed), units_repeated(toy, seed)
     out = dict(wide.pieces)
     for name, piece in wide.pieces.items():
         if piece.axes[-1] == "unit":
             r = big * piece.values.std() * rng.standard_normal((piece.values.shape[0], piece.values.shape[1] // 2))
-            out[name] = replace(piece, values=(piece.values + np.stack([r, -r], 2).reshape(piece.values.shape)).astype(np.float32))
+            out[name] = replace(
+                piece, values=(piece.values + np.stack([r, -r], 2).reshape(piece.values.shape)).astype(np.float32)
+            )
     return replace(wide, pieces=out)

@@ -9,16 +9,15 @@ import numpy as np
 from begat_lab.cases.model import Array, Piece, Toy
 
 
-
-
 def _tables(toy: Toy) -> list[str]:
     return [n for n, p in toy.pieces.items() if p.axes[0] == "token"]
 
 
 def resized(toy: Toy, size: int, how: str, seed: int = 0, tokens: int | None = None) -> Toy:
-    """`size` rows. More: "mean" (about the mean of the others, as `resize_token_embeddings` draws them) or "zero" (padding).
-    Fewer: the first rows ("first"), or some of all, in order ("some"). tokens: entries of the tokenizer afterwards.
-    """  # fmt: skip
+    """`size` rows. More: "mean" (about the mean of the others, as `resize_token_embeddings` draws
+    them) or "zero" (padding). Fewer: the first rows ("first"), or some of all, in order ("some").
+    tokens: entries of the tokenizer afterwards.
+    """
     old, rng, out = int(toy.config["vocab_size"]), np.random.default_rng(seed), dict(toy.pieces)
     kept = np.arange(min(old, size)) if how != "some" else np.sort(rng.permutation(old)[:size])
     for name in _tables(toy):
@@ -30,9 +29,13 @@ def resized(toy: Toy, size: int, how: str, seed: int = 0, tokens: int | None = N
     grown = size > old
     words = tokens if tokens is not None else size if how == "mean" or not grown else toy.tokens
     return toy.derive(
-        "vocabulary-extended" if grown else "vocabulary-pruned", out, key=(size, how, seed), config={"vocab_size": size}, tokens=words,
+        "vocabulary-extended" if grown else "vocabulary-pruned",
+        out,
+        key=(size, how, seed),
+        config={"vocab_size": size},
+        tokens=words,
         new_rows=((old, size - 1),) if grown else (),
-    )  # fmt: skip
+    )
 
 
 def reordered(toy: Toy, seed: int) -> Toy:
@@ -42,7 +45,9 @@ def reordered(toy: Toy, seed: int) -> Toy:
 
 
 def _rows(toy: Toy, order: Array) -> dict[str, Piece]:
-    return {n: replace(p, values=np.ascontiguousarray(p.values[order])) if p.axes[0] == "token" else p for n, p in toy.pieces.items()}
+    return {
+        n: replace(p, values=np.ascontiguousarray(p.values[order])) if p.axes[0] == "token" else p for n, p in toy.pieces.items()
+    }
 
 
 def of_other(toy: Toy, other: Toy) -> Toy:

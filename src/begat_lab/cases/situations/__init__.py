@@ -20,6 +20,20 @@ from begat_lab.cases.situations import (
 )
 
 __all__ = [
-    "architectures", "configs", "disguises", "drawn", "encoded", "experts", "heads", "layers", "lineages", "merges", "names", "releases", "towers", "training",
-    "vocabulary", "widths",
-]  # fmt: skip
+    "architectures",
+    "configs",
+    "disguises",
+    "drawn",
+    "encoded",
+    "experts",
+    "heads",
+    "layers",
+    "lineages",
+    "merges",
+    "names",
+    "releases",
+    "towers",
+    "training",
+    "vocabulary",
+    "widths",
+]

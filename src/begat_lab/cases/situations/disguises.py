@@ -25,9 +25,17 @@ def _ways() -> Iterator[tuple[str, str, Callable[[Toy], Toy]]]:
     yield "units-and-heads", "units and heads reordered", lambda t: edit.heads_reordered(edit.units_reordered(t, 8), 9)
     yield "all", "units, heads and the residual stream", lambda t: edit.disguised(t, 10)
     yield "all-tuned", "the same, then trained on", lambda t: finetuned(edit.disguised(t, 11), 12, 0.05)
-    yield "all-values-in-place", "units, heads and the residual stream, value dims in place", lambda t: edit.disguised(t, 13, values=False)
+    yield (
+        "all-values-in-place",
+        "units, heads and the residual stream, value dims in place",
+        lambda t: edit.disguised(t, 13, values=False),
+    )
     yield "all-rescaled", "all, units rescaled as well", lambda t: edit.disguised(t, 14, rescale=True)
-    yield "all-new-embeddings", "all, with embeddings of its own and no tokenizer", lambda t: embeddings_new(edit.disguised(t, 15), 16, tokens=0)
+    yield (
+        "all-new-embeddings",
+        "all, with embeddings of its own and no tokenizer",
+        lambda t: embeddings_new(edit.disguised(t, 15), 16, tokens=0),
+    )
     yield "all-units-split", "all, every unit split in two", lambda t: edit.disguised(edit.units_split(t, 17), 18)
 
 

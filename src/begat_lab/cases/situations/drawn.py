@@ -1,10 +1,13 @@
-"""Strangers whose weights were drawn in unlucky ways: from one key, over a pattern fixed by index, all of one text."""
+"""Strangers whose weights were drawn in unlucky ways: from one key, over a pattern fixed by index,
+all of one text.
+"""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -19,18 +22,52 @@ _ASKED = ("compare", "inspect", "decompose")
 @situation("drawn")
 def build() -> Iterator[Case]:
     """Pairs of strangers only, but for controls."""
-    for make in (llama, qwen_moe):
+    makers: tuple[tuple[str, Callable[..., Toy]], ...] = (("llama", llama), ("qwen-moe", qwen_moe))
+    for name, make in makers:
         for noise in (0.0, 1.0):
-            yield Case(f"drawn/one-key-{make.__name__}-{noise:g}{STRANGER}", "drawn", f"every tensor drawn from one key, {noise:g} of own noise on top", _ASKED,
-                       lambda m=make, n=noise: Scene({"a": one_key(m, 1500, n), "b": one_key(m, 1501, n)}))  # fmt: skip
+            yield Case(
+                f"drawn/one-key-{name}-{noise:g}{STRANGER}",
+                "drawn",
+                f"every tensor drawn from one key, {noise:g} of own noise on top",
+                _ASKED,
+                partial(_two, partial(one_key, make, noise=noise), 1500),
+            )
     for name, pattern in PATTERNS.items():
         for strength, layers in ((0.1, 16), (0.25, 16), (1.0, 4)):
-            yield Case(f"drawn/{name}-{strength:g}{STRANGER}", "drawn", f"MLPs over {name}, {strength:g} of the weights' deviation, {layers} layers", ("compare",),
-                       lambda p=pattern, s=strength, n=layers: Scene({"a": patterned(1510, p, s, n), "b": patterned(1511, p, s, n)}))  # fmt: skip
-    yield from pairs("drawn/patterned-child", "a fine-tune of a model over a pattern", lambda: patterned(1512, PATTERNS["identity"], 0.25, 4), lambda t: finetuned(t, 1513))
-    for i, (a, b) in enumerate((("llama", "qwen-moe"), ("llama", "mamba"), ("bert", "gpt2"), ("cnn", "llama"), ("cnn", "chain"), ("t5", "bert"), ("llava", "llama"), ("mixtral", "qwen-moe"))):
-        yield Case(f"drawn/{a}-{b}{STRANGER}", "drawn", f"a {a} and a {b} of one text", _ASKED,
-                   lambda x=a, y=b, s=i: Scene({"a": ARCHITECTURES[x](1520 + s), "b": ARCHITECTURES[y](1540 + s)}))  # fmt: skip
+            yield Case(
+                f"drawn/{name}-{strength:g}{STRANGER}",
+                "drawn",
+                f"MLPs over {name}, {strength:g} of the weights' deviation, {layers} layers",
+                ("compare",),
+                partial(_two, partial(patterned, pattern=pattern, strength=strength, layers=layers), 1510),
+            )
+    yield from pairs(
+        "drawn/patterned-child",
+        "a fine-tune of a model over a pattern",
+        lambda: patterned(1512, PATTERNS["identity"], 0.25, 4),
+        lambda t: finetuned(t, 1513),
+    )
+    for i, (a, b) in enumerate(
+        (
+            ("llama", "qwen-moe"),
+            ("llama", "mamba"),
+            ("bert", "gpt2"),
+            ("cnn", "llama"),
+            ("cnn", "chain"),
+            ("t5", "bert"),
+            ("llava", "llama"),
+            ("mixtral", "qwen-moe"),
+        )
+    ):
+        yield Case(f"drawn/{a}-{b}{STRANGER}", "drawn", f"a {a} and a {b} of one text", _ASKED, partial(_unlike, a, b, i))
+
+
+def _two(make: Callable[[int], Toy], seed: int) -> Scene:
+    return Scene({"a": make(seed), "b": make(seed + 1)})
+
+
+def _unlike(a: str, b: str, seed: int) -> Scene:
+    return Scene({"a": ARCHITECTURES[a](1520 + seed), "b": ARCHITECTURES[b](1540 + seed)})
 
 
 def one_key(make: Callable[..., Toy], seed: int, noise: float) -> Toy:
@@ -43,11 +80,14 @@ def one_key(make: Callable[..., Toy], seed: int, noise: float) -> Toy:
         own = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(piece.values.shape)
         return replace(piece, values=(values + noise * values.std() * own).astype(np.float32), origin=frozenset({f"key:{seed}"}))
 
-    return rounded(replace(toy, pieces=toy.map(draw)))
+    fresh = ((0, int(toy.config["vocab_size"]) - 1),) if not noise else ()
+    return rounded(replace(toy, pieces=toy.map(draw), new_rows=fresh))
 
 
 def patterned(seed: int, pattern: Callable[[int, int], Array], strength: float, layers: int) -> Toy:
-    """A Llama whose MLPs were started from a pattern of the index alone, which training covered but for `strength`."""
+    """A Llama whose MLPs were started from a pattern of the index alone, which training covered but
+    for `strength`.
+    """
     toy = llama(seed, layers=layers, units=256, vocabulary=100)
 
     def start(name: str, piece: Piece) -> Piece:
@@ -72,11 +112,17 @@ def _hadamard(rows: int, cols: int) -> Array:
 
 
 def _golden(rows: int, cols: int) -> Array:
-    return np.modf(np.outer(1 + np.arange(rows), 1 + np.arange(cols)) * 0.6180339887498949)[0] - 0.5
+    return np.asarray(np.outer(1 + np.arange(rows), 1 + np.arange(cols)) * 0.6180339887498949 % 1 - 0.5)
 
 
 def _chirp(rows: int, cols: int) -> Array:
     return np.sin(np.outer((1 + np.arange(rows)) ** 2, 1 + np.arange(cols)) * np.pi / rows)
 
 
-PATTERNS: dict[str, Callable[[int, int], Array]] = {"identity": _identity, "cosines": _cosines, "hadamard": _hadamard, "golden": _golden, "chirp": _chirp}
+PATTERNS: dict[str, Callable[[int, int], Array]] = {
+    "identity": _identity,
+    "cosines": _cosines,
+    "hadamard": _hadamard,
+    "golden": _golden,
+    "chirp": _chirp,
+}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from begat_lab.cases.architectures import bert, gpt2, llama, qwen_moe
@@ -17,16 +18,56 @@ _SIZES: dict[str, Any] = {"layers": 4, "units": 128}
 @situation("lineages")
 def build() -> Iterator[Case]:
     """The first model of each is the one that is searched for."""
-    for i, make in enumerate((llama, qwen_moe, bert, gpt2)):
-        yield Case(f"lineages/line-{make.__name__}", "lineages", "parent, child, grandchild, and a stranger", _ASKED, lambda m=make, s=i: Scene(_line(m(2000 + s), m(2010 + s))))
-        yield Case(f"lineages/line-{make.__name__}{STRANGER}", "lineages", "a stranger among parent, child, grandchild", _ASKED,
-                   lambda m=make, s=i: Scene({"stranger": m(2010 + s)} | _line(m(2000 + s), m(2010 + s))))  # fmt: skip
-        yield Case(f"lineages/strangers-{make.__name__}{STRANGER}", "lineages", "four strangers", _ASKED, lambda m=make, s=i: Scene({f"s{j}": m(2020 + 10 * s + j) for j in range(4)}))
-    yield Case("lineages/siblings", "lineages", "three fine-tunes of a parent that is not there, and a stranger", _ASKED, lambda: Scene(_siblings()))
+    makers: tuple[tuple[str, Callable[..., Toy]], ...] = (
+        ("llama", llama),
+        ("qwen-moe", qwen_moe),
+        ("bert", bert),
+        ("gpt2", gpt2),
+    )
+    for i, (name, make) in enumerate(makers):
+        yield Case(
+            f"lineages/line-{name}",
+            "lineages",
+            "parent, child, grandchild, and a stranger",
+            _ASKED,
+            partial(_among, make, i, False),
+        )
+        yield Case(
+            f"lineages/line-{name}{STRANGER}",
+            "lineages",
+            "a stranger among parent, child, grandchild",
+            _ASKED,
+            partial(_among, make, i, True),
+        )
+        yield Case(
+            f"lineages/strangers-{name}{STRANGER}", "lineages", "four strangers", _ASKED, partial(_strangers, make, 2020 + 10 * i)
+        )
+    yield Case(
+        "lineages/siblings",
+        "lineages",
+        "three fine-tunes of a parent that is not there, and a stranger",
+        _ASKED,
+        lambda: Scene(_siblings()),
+    )
     yield Case("lineages/twins", "lineages", "three models grown from one start, and a stranger", _ASKED, lambda: Scene(_twins()))
     yield Case("lineages/merge", "lineages", "two fine-tunes, their merge and their base", _ASKED, lambda: Scene(_merged()))
-    yield Case("lineages/pruned", "lineages", "a parent, its pruned and its up-scaled child, a rounded copy", _ASKED, lambda: Scene(_pruned()))
+    yield Case(
+        "lineages/pruned",
+        "lineages",
+        "a parent, its pruned and its up-scaled child, a rounded copy",
+        _ASKED,
+        lambda: Scene(_pruned()),
+    )
     yield Case("lineages/two-families", "lineages", "two families of two", _ASKED, lambda: Scene(_two()))
+
+
+def _among(make: Callable[..., Toy], seed: int, stranger_first: bool) -> Scene:
+    line = _line(make(2000 + seed), make(2010 + seed))
+    return Scene({"stranger": line["stranger"]} | line if stranger_first else line)
+
+
+def _strangers(make: Callable[..., Toy], seed: int) -> Scene:
+    return Scene({f"s{j}": make(seed + j) for j in range(4)})
 
 
 def _line(parent: Toy, stranger: Toy) -> dict[str, Toy]:
@@ -53,9 +94,12 @@ def _merged() -> dict[str, Toy]:
 def _pruned() -> dict[str, Toy]:
     parent = llama(2070, **_SIZES)
     return {
-        "parent": parent, "shallow": layers.ordered(parent, [0, 1, 3], "layers-left-out"), "deep": layers.ordered(parent, [0, 1, 2, 1, 2, 3], "layers-repeated"),
-        "narrow": units.units_left_out(parent, 2071, 0.75), "rounded": encoded.written_back(parent, 4, 32),
-    }  # fmt: skip
+        "parent": parent,
+        "shallow": layers.ordered(parent, [0, 1, 3], "layers-left-out"),
+        "deep": layers.ordered(parent, [0, 1, 2, 1, 2, 3], "layers-repeated"),
+        "narrow": units.units_left_out(parent, 2071, 0.75),
+        "rounded": encoded.written_back(parent, 4, 32),
+    }
 
 
 def _two() -> dict[str, Toy]:

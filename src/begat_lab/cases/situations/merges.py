@@ -1,8 +1,11 @@
-"""Merges, by layer and in arcs, low-rank additions, a direction taken out; with recipes, and models that form families."""
+"""Merges, by layer and in arcs, low-rank additions, a direction taken out; with recipes, and models
+that form families.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from begat_lab.cases.architectures import llama
@@ -30,6 +33,10 @@ def _gradient(name: str, piece: Piece) -> tuple[float, float]:
     return 1 - _depth(piece), _depth(piece)
 
 
+def _thirds(name: str, piece: Piece) -> tuple[float, ...]:
+    return 0.5, 0.3, 0.2
+
+
 def _steps(name: str, piece: Piece) -> tuple[float, float]:
     return (0.8, 0.2) if 0 <= piece.place.layer < 3 else (0.3, 0.7)
 
@@ -40,28 +47,47 @@ def _family(seed: int) -> tuple[Toy, Toy, Toy, Toy]:
 
 
 def _weights(toy: Toy, shares: edit.Shares, names: tuple[str, ...]) -> Mapping[tuple[str, str, int, str], float]:
-    return {(who, p.place.tower, p.place.layer, p.group): c for n, p in toy.pieces.items() if p.is_matrix for who, c in zip(names, shares(n, p), strict=True)}
+    return {
+        (who, p.place.tower, p.place.layer, p.group): c
+        for n, p in toy.pieces.items()
+        if p.is_matrix
+        for who, c in zip(names, shares(n, p), strict=True)
+    }
 
 
 @situation("merges")
 def build() -> Iterator[Case]:
-    """Two or three tuned models of one base, merged; each against its parents, and against parents that it does not have."""
+    """Two or three tuned models of one base, merged; each against its parents, and against parents
+    that it does not have.
+    """
     for i, (name, about, shares, varies) in enumerate(_curves()):
         for stranger in (False, True):
-            yield Case(f"merges/{name}{STRANGER if stranger else ''}", "merges", about, _ASKED,
-                       lambda f=shares, v=varies, s=i, x=stranger: _linear(1600 + 10 * s, f, v, x))  # fmt: skip
+            yield Case(
+                f"merges/{name}{STRANGER if stranger else ''}",
+                "merges",
+                about,
+                _ASKED,
+                partial(_linear, 1600 + 10 * i, shares, varies, stranger),
+            )
     for i, (name, about, shares, varies) in enumerate(_curves()[:2] + _curves()[3:4]):
-        yield Case(f"merges/slerp-{name}", "merges", about + ", on the arc", _ASKED, lambda f=shares, v=varies, s=i: _slerp(1650 + 10 * s, f, v))
-    yield Case("merges/three", "merges", "three tuned models merged", _ASKED, lambda: _three(1680))
-    yield Case("merges/task-arithmetic", "merges", "two tuned models added to their base", _ASKED, lambda: _tasks(1690))
-    for name, about, child in (
+        yield Case(
+            f"merges/slerp-{name}", "merges", about + ", on the arc", _ASKED, partial(_slerp, 1650 + 10 * i, shares, varies)
+        )
+    yield Case("merges/three", "merges", "three tuned models merged", _ASKED, partial(_three, 1680))
+    yield Case("merges/task-arithmetic", "merges", "two tuned models added to their base", _ASKED, partial(_tasks, 1690))
+    ways: tuple[tuple[str, str, Callable[[Toy], Toy]], ...] = (
         ("low-rank", "a LoRA adapter of rank 4 merged", lambda t: edit.low_rank(t, 1, 4)),
-        ("low-rank-everywhere", "a LoRA adapter of rank 8 on every projection merged", lambda t: edit.low_rank(t, 2, 8, ends=("_proj.weight",))),
+        (
+            "low-rank-everywhere",
+            "a LoRA adapter of rank 8 on every projection merged",
+            lambda t: edit.low_rank(t, 2, 8, ends=("_proj.weight",)),
+        ),
         ("direction-removed", "one direction of the residual stream taken out", lambda t: edit.direction_removed(t, 3)),
-    ):
+    )
+    for name, about, child in ways:
         for dtype in ("float32", "bfloat16"):
             sizes = _SIZES | {"dtype": dtype, "layers": 3}
-            yield from pairs(f"merges/{name}-{dtype}", about, lambda z=sizes: llama(1700, **z), child, lambda z=sizes: llama(1701, **z))
+            yield from pairs(f"merges/{name}-{dtype}", about, partial(llama, 1700, **sizes), child, partial(llama, 1701, **sizes))
 
 
 def _curves() -> list[tuple[str, str, edit.Shares, bool]]:
@@ -73,7 +99,9 @@ def _curves() -> list[tuple[str, str, edit.Shares, bool]]:
     ]
 
 
-def _recipe(methods: set[str], child: Toy, shares: edit.Shares, names: tuple[str, ...], varies: bool, base: str | None = None) -> dict[str, Recipe]:
+def _recipe(
+    methods: set[str], child: Toy, shares: edit.Shares, names: tuple[str, ...], varies: bool, base: str | None = None
+) -> dict[str, Recipe]:
     return {"b": Recipe(frozenset(methods), names, base, _weights(child, shares, names), varies)}
 
 
@@ -86,7 +114,9 @@ def _linear(seed: int, shares: edit.Shares, varies: bool, stranger: bool) -> Sce
     child = edit.linear((p1, p2), shares)
     if stranger:
         _, q1, q2, _ = _family(seed + 5)
-        return Scene({"a": q1, "b": child, "other": q2}, recipes={"b": Recipe(frozenset({"unexplained"}), ("a", "other"), whole=False)})
+        return Scene(
+            {"a": q1, "b": child, "other": q2}, recipes={"b": Recipe(frozenset({"unexplained"}), ("a", "other"), whole=False)}
+        )
     methods = _VARYING - {"stitched"} if varies else {"linear"}
     return Scene({"a": p1, "b": child, "other": p2}, recipes=_recipe(methods, child, shares, ("a", "other"), varies))
 
@@ -94,19 +124,27 @@ def _linear(seed: int, shares: edit.Shares, varies: bool, stranger: bool) -> Sce
 def _slerp(seed: int, shares: edit.Shares, varies: bool) -> Scene:
     _, p1, p2, _ = _family(seed)
     child = edit.slerp(p1, p2, shares)
-    return Scene({"a": p1, "b": child, "other": p2}, recipes=_recipe(_VARYING - {"stitched"} if varies else {"slerp", "linear"}, child, shares, ("a", "other"), varies))
+    return Scene(
+        {"a": p1, "b": child, "other": p2},
+        recipes=_recipe(_VARYING - {"stitched"} if varies else {"slerp", "linear"}, child, shares, ("a", "other"), varies),
+    )
 
 
 def _three(seed: int) -> Scene:
     _, *tuned = _family(seed)
-    shares: Callable[[str, Piece], tuple[float, ...]] = lambda n, p: (0.5, 0.3, 0.2)  # noqa: E731
-    child = edit.linear(tuned, shares)
+    child = edit.linear(tuned, _thirds)
     names = ("a", "other", "third")
-    return Scene({"a": tuned[0], "b": child, "other": tuned[1], "third": tuned[2]}, recipes=_recipe({"linear"}, child, shares, names, False))
+    return Scene(
+        {"a": tuned[0], "b": child, "other": tuned[1], "third": tuned[2]},
+        recipes=_recipe({"linear"}, child, _thirds, names, False),
+    )
 
 
 def _tasks(seed: int) -> Scene:
     base, p1, p2, _ = _family(seed)
     child = edit.task_arithmetic(base, (p1, p2), (0.7, 0.5))
     names = ("a", "other")
-    return Scene({"a": p1, "b": child, "other": p2, "base": base}, recipes=_recipe({"task-arithmetic"}, child, lambda n, p: (0.7, 0.5), names, False, "base"))
+    return Scene(
+        {"a": p1, "b": child, "other": p2, "base": base},
+        recipes=_recipe({"task-arithmetic"}, child, lambda n, p: (0.7, 0.5), names, False, "base"),
+    )

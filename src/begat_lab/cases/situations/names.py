@@ -1,8 +1,11 @@
-"""Equal weights under other names, in other files; and copies under other names that are not quite equal."""
+"""Equal weights under other names, in other files; and copies under other names that are not quite
+equal.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from begat_lab.cases.architectures import ARCHITECTURES
 from begat_lab.cases.edits import parts
@@ -15,12 +18,30 @@ def build() -> Iterator[Case]:
     """Architectures that begat knows, and nets that it does not."""
     for i, name in enumerate(("llama", "qwen-moe", "cnn", "bert", "chain")):
         make = ARCHITECTURES[name]
-        first, other = (lambda m=make, s=i: m(1200 + s)), (lambda m=make, s=i: m(1220 + s))
-        yield from pairs(f"names/{name}-unknown", "every tensor under a name that says nothing", first, lambda t: parts.renamed(t, lambda k, n: f"x.{k}"), other)
+        first, other = partial(make, 1200 + i), partial(make, 1220 + i)
+        yield from pairs(
+            f"names/{name}-unknown",
+            "every tensor under a name that says nothing",
+            first,
+            lambda t: parts.renamed(t, lambda k, n: f"x.{k}"),
+            other,
+        )
         if name in ("llama", "cnn"):
             yield from pairs(f"names/{name}-copied", "a copy, file by file", first, parts.copied, other)
             yield from pairs(f"names/{name}-sharded", "in three files", first, lambda t: t.derive("resharded"), other, shards=3)
         if name == "llama":
-            yield from pairs(f"names/{name}-prefixed", "every name behind a prefix", first, lambda t: parts.renamed(t, lambda k, n: f"module.{n}"), other)
-            yield from pairs(f"names/{name}-unknown-tuned", "trained on, then every tensor under a name that says nothing", first,
-                             lambda t: parts.renamed(finetuned(t, 1240), lambda k, n: f"x.{k}"), other, detectable=False)  # fmt: skip
+            yield from pairs(
+                f"names/{name}-prefixed",
+                "every name behind a prefix",
+                first,
+                lambda t: parts.renamed(t, lambda k, n: f"module.{n}"),
+                other,
+            )
+            yield from pairs(
+                f"names/{name}-unknown-tuned",
+                "trained on, then every tensor under a name that says nothing",
+                first,
+                lambda t: parts.renamed(finetuned(t, 1240), lambda k, n: f"x.{k}"),
+                other,
+                detectable=False,
+            )

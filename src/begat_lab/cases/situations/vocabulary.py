@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from begat_lab.cases.architectures import bert, gpt2, llama
@@ -30,8 +31,26 @@ def build() -> Iterator[Case]:
     for tied in (False, True):
         sizes: dict[str, Any] = {"tied": tied, "layers": 3}
         for name, about, child in _EDITS[: 8 if not tied else 5]:
-            yield from pairs(f"vocabulary/{name}{'-tied' if tied else ''}", about, lambda z=sizes: llama(600, **z), child, lambda z=sizes: llama(601, **z))
-    for make in (bert, gpt2):
-        yield from pairs(f"vocabulary/{make.__name__}-extended", "tokens added", lambda m=make: m(602), lambda t: edit.resized(t, 288, "mean", 7), lambda m=make: m(603))
-    yield from pairs("vocabulary/transplanted", "the tables of tokens of a third model", lambda: llama(604, layers=3),
-                     lambda t: edit.of_other(t, llama(605, layers=3)), lambda: llama(606, layers=3))  # fmt: skip
+            yield from pairs(
+                f"vocabulary/{name}{'-tied' if tied else ''}",
+                about,
+                partial(llama, 600, **sizes),
+                child,
+                partial(llama, 601, **sizes),
+            )
+    makers: tuple[tuple[str, Callable[..., Toy]], ...] = (("bert", bert), ("gpt2", gpt2))
+    for name, make in makers:
+        yield from pairs(
+            f"vocabulary/{name}-extended",
+            "tokens added",
+            partial(make, 602),
+            lambda t: edit.resized(t, 288, "mean", 7),
+            partial(make, 603),
+        )
+    yield from pairs(
+        "vocabulary/transplanted",
+        "the tables of tokens of a third model",
+        lambda: llama(604, layers=3),
+        lambda t: edit.of_other(t, llama(605, layers=3)),
+        lambda: llama(606, layers=3),
+    )
