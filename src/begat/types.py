@@ -136,8 +136,9 @@ class Checkpoint:
         header_digest: sha256 hex over all headers (names, types, shapes, places), in file order.
         files: the files that hold weights.
         reader: reads rows on demand.
-        skipped: (tensor name, reason) for stored things that are no weights of this checkpoint.
+        skipped: (tensor name, reason) for stored things that are no weights of this checkpoint, or weights that are not read.
         notes: caveats about how it was read, for the report.
+        unread: which of the skipped are weights nobody decoded → how many parameters each stands for, 0 where that is not known.
     """
 
     path: Path
@@ -149,6 +150,7 @@ class Checkpoint:
     reader: Reader
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def read(self, name: str, rows: Rows | None = None, cols: slice | I64 | None = None) -> F32:
         """Rows (all by default) of the matrix view of tensor `name`, float32."""

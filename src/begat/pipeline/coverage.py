@@ -14,12 +14,12 @@ import math
 from collections.abc import Sequence
 
 from begat.alignment import Alignment
-from begat.canon.layout import UNCUT
 from begat.canon.model import Canonical
+from begat.canon.unread import unread_parameters
 from begat.types import AxisResult, Coverage, Gap, TensorKey
 
 #: why parameters were not read or not tested
-UNKNOWN, UNTESTED = "names begat does not know", "read, but in no order test"
+UNTESTED = "read, but in no order test"
 
 
 def coverage(
@@ -35,21 +35,9 @@ def coverage(
 
 def unread(model: Canonical) -> tuple[Gap, ...]:
     """What of one model was not read, as shares of all its parameters, largest first."""
-    found = _unread(model)
+    found = unread_parameters(model)
     total = sum(found.values()) + sum(math.prod(t.shape) for t in model.tensors.values())
     return tuple(Gap(why, n / total) for why, n in sorted(found.items(), key=lambda x: -x[1]) if n)
-
-
-def _unread(model: Canonical) -> dict[str, int]:
-    """Parameters that have no place in the canonical model, by reason."""
-    entries = model.checkpoint.entries
-    found: dict[str, int] = {}
-    for tensor in model.unmapped:
-        found[UNKNOWN] = found.get(UNKNOWN, 0) + entries[tensor].size
-    for tensor, reason in model.dropped:
-        if reason in UNCUT:
-            found[reason] = found.get(reason, 0) + entries[tensor].size
-    return found
 
 
 def _tested(axes: Sequence[AxisResult], alignment: Alignment | None, side: int) -> set[tuple[str, int]]:
@@ -63,7 +51,7 @@ def _tested(axes: Sequence[AxisResult], alignment: Alignment | None, side: int) 
 
 
 def _coverage(name: str, model: Canonical, other: Canonical, places: set[tuple[str, int]] | None) -> Coverage:
-    found = _unread(model)
+    found = unread_parameters(model)
     sizes = {key: math.prod(t.shape) for key, t in model.tensors.items()}
     alone = tuple(sorted({k.tower for k in sizes} - {k.tower for k in other.tensors}))
     common = {key: n for key, n in sizes.items() if _has_counterpart(key, other)}

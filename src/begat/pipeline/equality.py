@@ -21,7 +21,6 @@ from begat.pipeline.inherit import common_keys, full_map, stored_type
 from begat.pipeline.sampling import generator
 from begat.signals.grid import FLOAT, NOTHING, Agreement, float_agreement, grid_agreement, has_grid, step_agreement
 from begat.source.dtypes import DTYPES
-from begat.source.formats import UNREAD
 from begat.types import F32, EqualityResult, MapCell, Progress, TensorKey
 
 _ROWS = 16
@@ -118,8 +117,7 @@ def _uncompared(model: Canonical) -> set[str]:
 
 def _unread(model: Canonical) -> set[str]:
     """Stored tensors that could not be read, but for buffers."""
-    names = {name for name, reason in model.checkpoint.skipped if reason.startswith(UNREAD)}
-    return {name for name in names if not isinstance(load().match(template_of(name)[0]), Drop)}
+    return {name for name in model.checkpoint.unread if not isinstance(load().match(template_of(name)[0]), Drop)}
 
 
 def _beside(a: Canonical, b: Canonical) -> list[str]:

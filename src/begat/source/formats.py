@@ -16,8 +16,6 @@ from begat.errors import InputError
 from begat.registry import Registry
 from begat.types import TensorEntry
 
-#: how the reasons begin for which stored weights are skipped unread, so that nobody knows whether two of them are equal
-UNREAD = ("numbers of type", "a sparse", "a quantised", "meta tensor", "a numpy array")
 _MAX_DIMS = 32
 _MAX_NAME = 4096
 
@@ -32,6 +30,7 @@ class ParsedFile:
         metadata: the header's own metadata (GGUF: dotted keys).
         skipped: (name, reason) for stored things that are no weights.
         notes: caveats for the report.
+        unread: which of the skipped are weights that are not decoded → parameters, 0 where their number is not known.
 
     """
 
@@ -40,6 +39,7 @@ class ParsedFile:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
 class Format(Protocol):

@@ -125,6 +125,7 @@ def assemble(where: Path, format_name: str, files: list[Path], parsed: list[Pars
         reader=reader,
         skipped=(*packed, *skipped, *(s for p in parsed for s in p.skipped)),
         notes=tuple(n for p in parsed for n in p.notes),
+        unread={name: n for p in parsed for name, n in p.unread.items()},
     )
 
 

@@ -237,6 +237,7 @@ def _merged(folder: Path, file: Path, parsed: ParsedFile, config: _Config, base:
         reader=MergedReader(base, FileReader(), deltas, frozenset(replaced)),
         skipped=(*base.skipped, *parsed.skipped),
         notes=(*base.notes, *parsed.notes, note),
+        unread={**base.unread, **parsed.unread},
     )
 
 

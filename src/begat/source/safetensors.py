@@ -52,9 +52,10 @@ class Safetensors:
         entries = [_entry(path, name, spec, 8 + length, size) for name, spec in header.items()]
         check_overlap(path, entries)
         digest = hashlib.sha256(blob).hexdigest()
-        skipped = tuple((e.name, f"numbers of type {e.dtype}") for e in entries if e.dtype in _UNREAD)
+        left = [e for e in entries if e.dtype in _UNREAD]
+        skipped = tuple((e.name, f"numbers of type {e.dtype}") for e in left)
         kept = tuple(e for e in entries if e.dtype not in _UNREAD)
-        return ParsedFile(kept, digest, metadata if isinstance(metadata, dict) else {}, skipped)
+        return ParsedFile(kept, digest, metadata if isinstance(metadata, dict) else {}, skipped, unread={e.name: e.size for e in left})
 
 
 FORMATS.add("safetensors")(Safetensors())

@@ -98,7 +98,7 @@ class Loader:
             case "meta":
                 return TensorStub(None, _dtype(args[0]), 0, args[1], args[2])
             case "sparse" | "quantised":
-                return TensorStub(None, "", 0, (), (), f"a {func.kind} tensor of torch")
+                return TensorStub(None, "", 0, _shape(func.kind, args), (), f"a {func.kind} tensor of torch")
             case "first":
                 return args[0]
             case "from_type":
@@ -114,6 +114,16 @@ class Loader:
             case "inert":
                 return Inert(f"{func.module}.{func.name}", list(args))
         raise Damaged("a call of what is no function")
+
+
+def _shape(kind: str, args: tuple[Any, ...]) -> Any:
+    """The stated shape of a tensor whose layout is not read: _rebuild_qtensor(storage, offset, size, …), _rebuild_sparse_tensor(layout,
+    (indices, values, size, …)); () where it is not there.
+    """
+    if kind == "quantised":
+        return args[2] if len(args) > 2 else ()
+    parts = args[1] if len(args) > 1 and isinstance(args[1], tuple) else ()
+    return next((p for p in reversed(parts) if isinstance(p, (tuple, list))), ())
 
 
 def _from_pairs(args: tuple[Any, ...]) -> dict[Any, Any]:

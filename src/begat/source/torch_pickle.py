@@ -7,6 +7,7 @@ that imports and calls nothing (`pickle_vm.py`); which nested tensors are the mo
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,32 @@ def _assemble(path: Path, tree: Any, loader: Zip | Legacy) -> ParsedFile:
     found = leaves(path, tree, TensorStub)
     entries: list[TensorEntry] = []
     skipped = list(found.skipped)
+    unread = {name: _size(shape) for name, shape in found.arrays.items()}
     for name, stub in found.tensors:
         check_name(path, name)
-        if stub.unread:
-            skipped.append((name, stub.unread))
-        elif TORCH_DTYPES[stub.dtype][0] is None:
-            skipped.append((name, f"numbers of type {stub.dtype}"))
-        elif stub.storage is None:
-            skipped.append((name, "meta tensor, saved without data"))
+        why = stub.unread or _not_read(stub)
+        if why or stub.storage is None:
+            skipped.append((name, why))
+            unread[name] = _size(stub.shape)
         else:
             entries.append(_entry(path, name, stub, stub.storage, loader.places[stub.storage.key][0]))
     digest = hashlib.sha256((loader.digest + digest_of(entries)).encode()).hexdigest()
-    return ParsedFile(tuple(entries), digest, skipped=tuple(skipped), notes=found.notes)
+    return ParsedFile(tuple(entries), digest, skipped=tuple(skipped), notes=found.notes, unread=unread)
+
+
+def _not_read(stub: TensorStub) -> str:
+    """Why a tensor's numbers cannot be read, "" when they can."""
+    if TORCH_DTYPES[stub.dtype][0] is None:
+        return f"numbers of type {stub.dtype}"
+    return "meta tensor, saved without data" if stub.storage is None else ""
+
+
+def _size(shape: Any) -> int:
+    """Elements of a tensor that is not read; 0 where its shape says nothing usable."""
+    if not isinstance(shape, (tuple, list)) or len(shape) > 32 or not all(natural(n) for n in shape):
+        return 0
+    size = math.prod(shape)
+    return size if size < 1 << 48 else 0
 
 
 def _entry(path: Path, name: str, stub: TensorStub, storage: Storage, base: int) -> TensorEntry:

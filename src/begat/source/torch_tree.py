@@ -44,11 +44,12 @@ _MAX_DEPTH = 64
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """Tensors with their names, (name, reason) of what was skipped, and caveats."""
+    """Tensors with their names, (name, reason) of what was skipped, caveats, and name → shape of the skipped that may be weights."""
 
     tensors: list[tuple[str, Any]]
     skipped: list[tuple[str, str]]
     notes: tuple[str, ...]
+    arrays: dict[str, Any]
 
 
 def leaves(path: Path, tree: Any, kind: type) -> Leaves:
@@ -61,7 +62,8 @@ def leaves(path: Path, tree: Any, kind: type) -> Leaves:
     """
     found: list[tuple[tuple[str, ...], Any]] = []
     skipped: list[tuple[str, str]] = []
-    for where, value in _walk(path, tree, kind, skipped):
+    arrays: dict[str, Any] = {}
+    for where, value in _walk(path, tree, kind, skipped, arrays):
         found.append((where, value))
     notes: list[str] = []
     while True:
@@ -83,10 +85,12 @@ def leaves(path: Path, tree: Any, kind: type) -> Leaves:
             raise InputError("two tensors of one name", file=path, tensor=name, fix="re-save the state_dict as safetensors")
         names.add(name)
         out.append((name, value))
-    return Leaves(out, skipped, tuple(notes))
+    return Leaves(out, skipped, tuple(notes), arrays)
 
 
-def _walk(path: Path, tree: Any, kind: type, skipped: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _walk(
+    path: Path, tree: Any, kind: type, skipped: list[tuple[str, str]], arrays: dict[str, Any]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
     """(path of keys, tensor), depth first in file order; every container once, so that cycles and shared branches end."""
     seen: dict[int, bool] = {}  # container → does it hold tensors itself
     todo: list[tuple[tuple[str, ...], Any]] = [((), tree)]
@@ -98,6 +102,7 @@ def _walk(path: Path, tree: Any, kind: type, skipped: list[tuple[str, str]]) -> 
         if isinstance(value, Inert):
             if "numpy" in value.cls and value.cls.endswith(("_reconstruct", "_frombuffer")):
                 skipped.append((".".join(where), "a numpy array, not a tensor"))
+                arrays[".".join(where)] = _array_shape(value)
                 continue
             value = value.parts
         if not isinstance(value, (dict, list, tuple)):
@@ -126,6 +131,12 @@ def _walk(path: Path, tree: Any, kind: type, skipped: list[tuple[str, str]]) -> 
                 continue
             level.append(((*where, text), child))
         todo.extend(reversed(level))
+
+
+def _array_shape(array: Inert) -> Any:
+    """The shape in a numpy array's state (version, shape, dtype, order, bytes), () where there is none."""
+    states = [p for p in array.parts if isinstance(p, tuple) and len(p) == 5]
+    return states[0][1] if states else ()
 
 
 def _is_training(key: str) -> bool:
