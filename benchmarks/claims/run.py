@@ -41,7 +41,7 @@ AGAIN = "python benchmarks/claims/run.py --case {case}"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", default="", help="cases whose names hold this; nothing is kept")
+    parser.add_argument("--case", default="", help="this case, else all whose names hold it; nothing is kept")
     parser.add_argument("--command", default="", help="only this command")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--raw", type=Path, default=RAW)
@@ -52,15 +52,16 @@ def main() -> int:
         return 0
     commands = (args.command,) if args.command else None
     if args.case:
-        records = [r for case in cases(args.case) for r in once(case, commands)]
+        found = [c for c in cases() if c.name == args.case] or cases(args.case)
+        records = [r for case in found for r in once(case, commands)]
         show(records)
     else:
         records = list(everything(args.raw, commands))
-    text = report(records)
+    text = report(records, "Every claim against the truth, small cases", AGAIN)
     print(text)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "claims.md").write_text(text + "\n", encoding="utf-8")
+        (args.out / "claims.md").write_text(f"{text}\n\n{footer('run.py')}\n", encoding="utf-8")
     return int(bool(wrong(records)))
 
 
@@ -70,7 +71,7 @@ def once(case: Case, commands: tuple[str, ...] | None = None) -> list[Record]:
 
 
 def everything(raw: Path, commands: tuple[str, ...] | None) -> Iterator[Record]:
-    """All cases: those of the raw file, if this commit made it, and then the rest, which join it."""
+    """Those of the raw file, if this commit made it, and then the rest, which join it."""
     head = {"commit": commit(), "commands": commands}
     raw.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.loads(line) for line in raw.read_text("utf-8").splitlines()] if raw.exists() else []
@@ -101,37 +102,35 @@ def show(records: list[Record]) -> None:
         print(f"    {r.status:12s} {r.statement}" + (f"   [{r.why}]" if r.why else ""))
 
 
-def report(records: list[Record]) -> str:
-    """All tables."""
-    strangers = {r.case for r in records if r.case.endswith("~stranger")}
+def report(records: list[Record], title: str, again: str) -> str:
+    """All tables; `again` shows a case."""
     names = {r.case for r in records}
     status = Counter(r.status for r in records)
     said = status["true"] + status["false"]
     return "\n\n".join(
         (
-            "# Every claim against the truth, small cases",
-            f"{len(names):,} cases, {len(strangers):,} of them of strangers: {said:,} claims were made, "
+            f"# {title}",
+            f"{len(names):,} cases: {said:,} claims were made, "
             f"{status['false']:,} of them false; {status['withheld']:,} were withheld, {status['unverifiable']:,} are not for the truth to "
             f"say; {status['refused']:,} errors in one line, {status['crash']:,} crashes; {status['unsaid']:,} times something true was "
             "not said.",
             by_command(records),
             by_claim(records),
             "## False",
-            listed(records, ("false", "crash"), AGAIN),
+            listed(records, ("false", "crash"), again),
             "## True and not said",
-            listed(records, ("unsaid",), AGAIN),
+            listed(records, ("unsaid",), again),
             "## Refused",
-            listed(records, ("refused",), AGAIN),
-            footer(),
+            listed(records, ("refused",), again),
         )
     )
 
 
-def footer() -> str:
+def footer(command: str) -> str:
     return (
         f"(python: {platform.python_version()}; numpy: {np.__version__}; begat: {begat.__version__} at {commit()}; machine: "
         f"{platform.machine()}, {os.cpu_count()} cores; date: {datetime.date.today()}; "
-        "command: python benchmarks/claims/run.py --out benchmarks/claims/results)"
+        f"command: python benchmarks/claims/{command} --out benchmarks/claims/results)"
     )
 
 

@@ -47,7 +47,7 @@ def ask(case: Case, folder: Path, truth: Truth, commands: tuple[str, ...] | None
     out: list[Record] = []
     for command in case.commands if commands is None else [c for c in case.commands if c in commands]:
         for question in _QUESTIONS[command](folder, truth):
-            out += _answer(case, command, truth, question)
+            out += answered(case.name, command, truth, question.models, question.run, question.read)
     return out
 
 
@@ -60,25 +60,30 @@ class _Question:
     read: Callable[[Any], tuple[list[Statement], str]]
 
 
-def _answer(case: Case, command: str, truth: Truth, q: _Question) -> Iterator[Record]:
+def answered(
+    name: str,
+    command: str,
+    truth: Truth,
+    models: tuple[str, ...],
+    run: Callable[[], Any],
+    read: Callable[[Any], tuple[list[Statement], str]],
+) -> list[Record]:
+    """Records of one question: `run` asks, `read` makes (statements, headline) of the result."""
     start = time.perf_counter()
     try:
-        result = q.run()
+        result = run()
     except InputError as err:
         line = err.line().replace(str(err.file or ""), "…")
-        yield Record(case.name, command, " ".join(q.models), "outcome", "refused", line, line, time.perf_counter() - start)
-        return
+        return [Record(name, command, " ".join(models), "outcome", "refused", line, line, time.perf_counter() - start)]
     except Exception as err:  # a crash is a finding of this program
         line = f"{type(err).__name__}: {err}"[:300]
-        yield Record(case.name, command, " ".join(q.models), "outcome", "crash", line, line, time.perf_counter() - start)
-        return
+        return [Record(name, command, " ".join(models), "outcome", "crash", line, line, time.perf_counter() - start)]
     seconds = time.perf_counter() - start
-    said, headline = q.read(result)
-    for s in said:
-        status, why = check(s, truth)
-        yield Record(case.name, command, s.words, s.about, status, why, headline, seconds)
-    for about, why in unsaid(command, result, truth, q.models):
-        yield Record(case.name, command, about, "expected", "unsaid", why, headline, seconds)
+    said, headline = read(result)
+    judged = [(s, *check(s, truth)) for s in said]
+    out = [Record(name, command, s.words, s.about, status, why, headline, seconds) for s, status, why in judged]
+    missing = unsaid(command, result, truth)
+    return out + [Record(name, command, about, "expected", "unsaid", why, headline, seconds) for about, why in missing]
 
 
 def _compare(folder: Path, truth: Truth) -> Iterator[_Question]:

@@ -126,12 +126,14 @@ def rounded(toy: Toy) -> Toy:
     )
 
 
-def pair_truth(a: Toy, b: Toy, detectable: bool = True) -> PairTruth:
-    """The truth about two models."""
+def pair_truth(a: Toy, b: Toy, detectable: bool = True, hollow: bool = False) -> PairTruth:
+    """The truth about two models. A head that is a copy of the embedding says what tying it says, so
+    such models are equal. hollow: the models hold places and no values.
+    """
     links, weak = _links(a, b)
     common = a.steps & b.steps
     only_a, only_b = (frozenset(op for _, op in x.steps - common) for x in (a, b))
-    equal = _equal(a, b)
+    equal = (bool(common) and only_a | only_b <= PRESERVING) or (not hollow and _equal(a, b))
     return PairTruth(
         relation=_relation({op for _, op in common}, only_a | only_b, a.steps <= b.steps or b.steps <= a.steps, equal),
         direction=_direction(a, b, common),

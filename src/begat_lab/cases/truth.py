@@ -19,7 +19,7 @@ RELATIONS = ("same-weights", "re-encoded", "descended", "common-ancestor", "shar
 #: what may be done to a model; `checks/kinds.py` says which kinds of descent each of them makes true
 OPERATIONS = (
     "initialised", "trained", "copied", "renamed", "resharded", "config-changed", "cast", "quantised", "sliced",
-    "finetuned", "trained-in-part", "noised", "head-replaced", "head-added", "embedding-replaced", "embedding-taken",
+    "finetuned", "trained-in-part", "noised", "head-replaced", "head-added", "head-copied", "embedding-replaced", "embedding-taken",
     "tower-taken", "tower-added", "projection-taken", "vocabulary-extended", "vocabulary-pruned",
     "vocabulary-reordered", "layers-left-out", "layers-inserted", "layers-repeated", "layers-reordered",
     "layers-replaced", "units-left-out", "units-repeated", "units-reordered", "heads-reordered", "residual-turned",
@@ -27,7 +27,7 @@ OPERATIONS = (
     "low-rank-added", "merged", "averaged-over-steps", "direction-removed", "zeroed",
 )  # fmt: skip
 #: operations after which every value is still there
-PRESERVING = frozenset({"copied", "renamed", "resharded", "config-changed"})
+PRESERVING = frozenset({"copied", "renamed", "resharded", "config-changed", "head-copied"})
 #: operations after which every value is there, rounded
 ENCODING = frozenset({"cast", "quantised"})
 

@@ -45,7 +45,9 @@ def untied(toy: Toy, seed: int | None = None) -> Toy:
     """
     table = next(p for p in toy.pieces.values() if p.axes[0] == "token")
     head = replace(table, place=Place("text", -1, component="head"), group="output head")
-    with_head = toy.derive("head-added", dict(toy.pieces) | {"lm_head.weight": head}, config={"tie_word_embeddings": False})
+    operation = "head-copied" if seed is None else "head-added"
+    pieces = dict(toy.pieces) | {"lm_head.weight": head}
+    with_head = toy.derive(operation, pieces, config={"tie_word_embeddings": False})
     return with_head if seed is None else head_new(with_head, seed)
 
 
