@@ -208,6 +208,7 @@ class Verdict:
         signs: what kind and direction rest on, in words; looked for where every value was compared.
         axes: one `AxisResult` per symmetric axis.
         parts: one `PartResult` per layer or component.
+        experts: which expert of A an expert of B is, in layers where they do not all stand in their place or are not as many.
         cells: the same-index inheritance map.
         trained: is what training added shared, or only the initial weights? None when no dependence was found.
         alignment: what was tried where the tests at equal index found nothing or left parts open; None when it was not needed.
@@ -246,6 +247,7 @@ class Verdict:
     replay: Mapping[str, Any] = field(default_factory=dict)
     coverage: tuple[Coverage, ...] = ()
     claims: tuple[Claim, ...] = ()
+    experts: tuple[ExpertMatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,28 @@ class PartResult:
     sampled: int
     cosine: float | None
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertMatch:
+    """A routed expert of B and the expert of A at the same layer that it holds.
+
+    Attributes:
+        expert_b: its number in B. experts_a: numbers in A: one, or those it is a mean of; () where several are too alike to say which.
+        equal: every sampled value is equal.
+        hits, sampled: units at equal index, against the first of `experts_a`; log10_e: e-value of that, the candidates tried paid for.
+        cosine: of the sampled values, in [-1, 1].
+    """
+
+    tower: str
+    layer: int
+    expert_b: int
+    experts_a: tuple[int, ...]
+    equal: bool
+    hits: int
+    sampled: int
+    log10_e: float
+    cosine: float
 
 
 @dataclass(frozen=True, slots=True)

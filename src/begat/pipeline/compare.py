@@ -26,8 +26,9 @@ from begat.pipeline.beside import published_statistics
 from begat.pipeline.claims import claims_of_comparison
 from begat.pipeline.coverage import coverage
 from begat.pipeline.equal_parts import equal_parts
-from begat.pipeline.equality import equality
+from begat.pipeline.equality import different, equality
 from begat.pipeline.exact import ExactResult, run_axes
+from begat.pipeline.expert_partners import NOTHING_LOOKED_AT, Matched, match_experts
 from begat.pipeline.facts import gather_facts, power_statement, trained_state
 from begat.pipeline.headline import coverage_words, equal_words
 from begat.pipeline.inherit import common_keys, full_map, sampled_map
@@ -36,7 +37,7 @@ from begat.pipeline.parts import aligned_parts, find_parts
 from begat.pipeline.sampling import PUBLIC_SEED, seed_of
 from begat.pipeline.words import caveats, example_tensor, shape_words
 from begat.source import open_checkpoint
-from begat.types import Accounting, Checkpoint, EqualityResult, MapCell, PartResult, Progress, Verdict
+from begat.types import Accounting, Checkpoint, EqualityResult, MapCell, PartResult, Progress, TensorKey, Verdict
 from begat.verdict import POLICY, Judgement, judge
 from begat.verdict.kinds import Description
 
@@ -96,11 +97,13 @@ def _compare(
     adapter = _adapter_alone(ca, cb)
     exact = ExactResult((), None, None, 0) if adapter else run_axes(ma, mb, seed, progress)
     cells: tuple[MapCell, ...] = ()
+    experts = match_experts(ma, mb, exact.axes, seed, mode == "full") if _found_at_index(exact) else NOTHING_LOOKED_AT
+    posed = experts.posed or ma  # A's experts under B's numbers
     if not adapter:
-        cells = full_map(ma, mb, progress) if mode == "full" else sampled_map(ma, mb, seed)
-    same = equality(ma, mb, cells, seed, mode == "full", progress)
-    parts = find_parts(exact.axes, cells, POLICY, _moved(ma, mb))
-    alignment = None if adapter or not align else _aligned(ma, mb, exact, same, parts, seed, mode, progress)
+        cells = full_map(posed, mb, progress) if mode == "full" else sampled_map(posed, mb, seed)
+    same = equality(ma, mb, cells, seed, mode == "full", progress) if experts.posed is None else different(cells, mode == "full")
+    parts = find_parts(exact.axes, cells, POLICY, _moved(ma, mb), experts)
+    alignment = None if adapter or not align else _aligned(ma, mb, exact, same, parts, experts, seed, mode, progress)
     if not adapter:
         _require_something(ma, mb, exact, same, alignment)
     read = coverage(ma, mb, exact.axes, alignment, tested=same is None or same.relation not in ("identical", "on-grid"))
@@ -110,7 +113,7 @@ def _compare(
     parts = aligned_parts(parts, alignment)
     facts = gather_facts(ma, mb, exact, same, parts, power, trained, alignment, adapter, read)
     judgement = judge(facts)
-    told = _told(ma, mb, judgement, cells, seed, mode, exact)
+    told = _told(ma, mb, judgement, cells, seed, mode, exact, experts)
     equal = equal_parts(ma, mb, cells) if judgement.verdict in ("no-evidence", "cannot-test") and not adapter else ()
     return Verdict(
         verdict=judgement.verdict,
@@ -125,6 +128,7 @@ def _compare(
         signs=tuple(e.words for e in told.evidence),
         axes=exact.axes,
         parts=parts,
+        experts=experts.matches,
         cells=cells if mode != "none" else (),
         map_mode=mode,
         equality=same,
@@ -132,7 +136,7 @@ def _compare(
         alignment=alignment,
         beside=beside,
         power=power,
-        accounting=(_accounting(ma, mb), _accounting(mb, ma)),
+        accounting=(_accounting(ma, mb, experts.only_a(ma)), _accounting(mb, ma, experts.only_b(mb))),
         caveats=(*caveats(ma, mb, judgement.verdict, same, alignment), *exact.notes),
         bytes_read=ca.reader.bytes_read + cb.reader.bytes_read,
         bytes_total=ca.nbytes + cb.nbytes,
@@ -144,8 +148,8 @@ def _compare(
 
 
 def _aligned(
-    ma: Canonical, mb: Canonical, exact: ExactResult, same: EqualityResult | None, parts: Sequence[PartResult], seed: int, mode: str,
-    progress: Progress | None,
+    ma: Canonical, mb: Canonical, exact: ExactResult, same: EqualityResult | None, parts: Sequence[PartResult], experts: Matched,
+    seed: int, mode: str, progress: Progress | None,
 ) -> Alignment | None:  # fmt: skip
     """Alignment, where the plain tests found nothing or could not speak of some parts of the text tower."""
     if same is not None and same.relation in ("identical", "on-grid"):
@@ -154,11 +158,11 @@ def _aligned(
         return None
     if not any(x.tests for x in exact.axes) and not _shared_widths(ma, mb) and not both_name_tokens(ma, mb):
         return None  # nothing is known to correspond
-    plain = mixed_log10_e(exact.log10_e, None)
-    if plain is None or plain < POLICY.dependence_log10_e:
+    if not _found_at_index(exact):
         return run_alignment(ma, mb, seed, "the order tests at equal index found nothing", False, progress)
     open_parts = [p for p in parts if p.tower == "text" and p.layer >= 0 and p.status != "dependent"]
-    reordered = [x for x in exact.axes if x.tests and x.axis != "residual" and x.hits < POLICY.initial_hits * x.sampled]
+    skip = ("residual",) if experts.posed is None else ("residual", "experts", "expert-units")
+    reordered = [x for x in exact.axes if x.tests and x.axis not in skip and x.hits < POLICY.initial_hits * x.sampled]
     if mode != "none" and (open_parts or reordered or not same_build(ma, mb)):
         return run_alignment(
             ma, mb, seed, "some parts show no order in common, or have no counterpart at their own index", True, progress
@@ -167,15 +171,20 @@ def _aligned(
 
 
 def _told(
-    ma: Canonical, mb: Canonical, judgement: Judgement, cells: tuple[MapCell, ...], seed: int, mode: str, exact: ExactResult
+    ma: Canonical, mb: Canonical, judgement: Judgement, cells: tuple[MapCell, ...], seed: int, mode: str, exact: ExactResult,
+    experts: Matched,
 ) -> Description:  # fmt: skip
     """Kind and direction: the decision table's, or what signs in the weights say, where dependence was found at equal index and every value was read."""
-    plain = mixed_log10_e(exact.log10_e, None)
-    found = plain is not None and plain >= POLICY.dependence_log10_e
-    if mode != "full" or not found or judgement.kind or judgement.verdict == "shared-initialisation":
+    if mode != "full" or not _found_at_index(exact) or judgement.kind or judgement.verdict == "shared-initialisation":
         return Description(judgement.kind, judgement.direction, judgement.direction_why, ())
-    told = describe(ma, mb, cells, seed)
+    told = describe(ma, mb, cells, seed, experts, exact.axes)
     return told if told.direction != "undetermined" else replace(told, why=told.why or judgement.direction_why)
+
+
+def _found_at_index(exact: ExactResult) -> bool:
+    """The order tests at equal index are enough for dependence by themselves."""
+    plain = mixed_log10_e(exact.log10_e, None)
+    return plain is not None and plain >= POLICY.dependence_log10_e
 
 
 def _moved(a: Canonical, b: Canonical) -> frozenset[str]:
@@ -232,9 +241,11 @@ def _shared_widths(a: Canonical, b: Canonical) -> bool:
     return any(t in b.geometry and g.width == b.geometry[t].width for t, g in a.geometry.items())
 
 
-def _accounting(model: Canonical, other: Canonical) -> Accounting:
+def _accounting(model: Canonical, other: Canonical, experts: frozenset[TensorKey] | None) -> Accounting:
+    """experts: keys of experts that the other lacks, where experts were matched."""
     c = model.checkpoint
-    only = tuple(str(k) for k in sorted(model.tensors) if k not in other.tensors)
+    keys = [k for k in model.tensors if (k not in other.tensors if k.expert < 0 or experts is None else k in experts)]
+    only = tuple(str(k) for k in sorted(keys))
     return Accounting(
         path=_path(c), format=c.format, family=model.family,
         stored=len(model.mapped) + len(model.dropped) + len(c.skipped) + len(model.unmapped),

@@ -43,23 +43,24 @@ def equality(
         return None
     equal = all(c.identical for c in cells)
     if not equal and not _close(cells):
-        return _different(cells, complete)
+        return different(cells, complete)
     extra = _one_sided(a, b)
     heads = [k for k in extra if k.split(": ")[-1] in _SPARED]
     if len(extra) > len(heads) or (equal and heads):
-        return replace(_different(cells, complete), exceptions=tuple(extra[:20]))
+        return replace(different(cells, complete), exceptions=tuple(extra[:20]))
     if equal and not complete:
         cells = full_map(a, b, progress)
         complete, equal = True, all(c.identical for c in cells)
     if equal:
         if not any(_varies(a, k) for k in common_keys(a, b)):
-            return replace(_different(cells, complete), exceptions=("every common tensor is one constant",))
+            return replace(different(cells, complete), exceptions=("every common tensor is one constant",))
         return _all_equal(a, b, cells)
     found = _on_grid(a, b, seed)
     return replace(found, exceptions=(*found.exceptions, *heads))
 
 
-def _different(cells: Sequence[MapCell], complete: bool) -> EqualityResult:
+def different(cells: Sequence[MapCell], complete: bool) -> EqualityResult:
+    """Not the same numbers: how many agree."""
     n = sum(c.n for c in cells)
     share = sum(c.n for c in cells if c.identical) / max(n, 1)
     return EqualityResult("different", complete, n, share, "", "", ())

@@ -14,40 +14,63 @@ import numpy as np
 from begat.canon.model import Canonical
 from begat.canon.roles import ROLES
 from begat.pipeline.arrows import ARROWS, Pair
+from begat.pipeline.arrows.base import EQUAL, Mixtures
+from begat.pipeline.expert_partners import NOTHING_LOOKED_AT, Matched, match_experts
 from begat.pipeline.inherit import common_keys
 from begat.pipeline.sampling import generator
 from begat.pipeline.words import ranges
 from begat.signals.grid import has_grid
 from begat.source.dtypes import DTYPES
-from begat.types import MapCell
+from begat.types import AxisResult, MapCell
 from begat.verdict.kinds import Description, Evidence, describe_signs
 
 #: median R² of matrices above which the change is one of training; of a layer that is no relative; of one that is
 _NEAR, _NONE, _SOME = 0.6, 0.02, 0.3
 #: signs after which a change of weights goes without saying
 _SHAPED = ("zeros", "layers", "units", "experts", "low-rank", "on-grid")
+#: signs that look the same from both sides
+_EITHER = ("low-rank", "experts-reordered", "experts-replaced")
 _RUNS = (16, 32, 64, 128)
 _GRID_MATRICES, _GRID_ROWS = 6, 8
 
 
-def describe(a: Canonical, b: Canonical, cells: Sequence[MapCell], seed: int) -> Description:
+def describe(
+    a: Canonical, b: Canonical, cells: Sequence[MapCell], seed: int, experts: Matched = NOTHING_LOOKED_AT, axes: Sequence[AxisResult] = ()
+) -> Description:  # fmt: skip
     """Kind and direction of two dependent models.
 
     Args:
         a, b: canonical models, towers paired (`begat.canon.pair`).
+        experts: A's experts in B, where they do not all stand in their place; every expert looked for. axes: the order tests.
         cells: the inheritance map of the same two, sampled or full; () where shapes have nothing in common.
         seed: chooses rows (`begat.pipeline.sampling.seed_of`).
     """
     found: list[Evidence] = []
-    for parent, child, name in ((a, b, "A"), (b, a, "B")):
-        pair = Pair(parent, child, seed)
+    posed = experts.posed or a
+    for parent, child, name in ((posed, b, "A"), (b, posed, "B")):
+        pair = Pair(parent, child, seed, _mixtures(a, b, name, cells, seed, experts, axes))
         found += [Evidence(s.fact, name, s.words) for _, look in ARROWS.items() for s in look(pair)]
     found = _without_weaker(found)
-    found += _grids(a, b, cells, seed)
+    found += _grids(posed, b, cells, seed)
     found += [] if any(e.fact.startswith("layers") for e in found) else _layers_replaced(cells)
     if cells and not any(e.fact.startswith(_SHAPED) for e in found):
         found += _changes(cells)
     return describe_signs(found)
+
+
+def _mixtures(
+    a: Canonical, b: Canonical, parent: str, cells: Sequence[MapCell], seed: int, experts: Matched, axes: Sequence[AxisResult]
+) -> Mixtures | None:
+    """The two mixtures with either as the parent; None where every expert stands in its place."""
+    if experts.posed is None:
+        return None
+    named = {(m.tower, m.layer, m.expert_b) for m in experts.matches if m.experts_a}
+    rest = all(c.identical or c.cosine >= EQUAL for c in cells if not c.role.startswith(("expert.", "moe.router")))
+    equal = rest and all(c.identical or c.cosine >= EQUAL for c in cells if (c.tower, c.layer, c.expert) in named)
+    if parent == "A":
+        return Mixtures(a, b, experts.matches, sorted(experts.looked), equal, rest)
+    back = match_experts(b, a, axes, seed, True)
+    return Mixtures(b, a, back.matches, sorted(back.looked), equal, rest)
 
 
 def _without_weaker(found: list[Evidence]) -> list[Evidence]:
@@ -57,9 +80,11 @@ def _without_weaker(found: list[Evidence]) -> list[Evidence]:
     for e in found:
         if e.fact == "low-rank" and "low-rank-rounded" in facts:
             continue
-        if e.fact == "low-rank":
+        if e.fact == "experts-more-or-fewer" and facts & {"experts-repeated", "experts-repeated-changed"}:
+            continue
+        if e.fact in _EITHER:
             e = Evidence(e.fact, "", e.words)
-        if e not in out and not (e.fact == "low-rank" and any(x.fact == "low-rank" for x in out)):
+        if e not in out and not (e.fact in _EITHER and any(x.fact == e.fact for x in out)):
             out.append(e)
     return out
 

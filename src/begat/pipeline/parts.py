@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from begat.alignment import Alignment
-from begat.stats.order import LN10, log_e_combined, log_e_single
-from begat.types import AxisResult, MapCell, OrderTest, PartResult
+from begat.pipeline.expert_partners import NOTHING_LOOKED_AT, Matched
+from begat.pipeline.words import expert_words
+from begat.stats.order import LN10, log_e_combined, log_e_single, log_mean_exp
+from begat.types import AxisResult, ExpertMatch, MapCell, OrderTest, PartResult
 from begat.verdict.policy import Policy
 
 _LAYER_AXES = ("mlp-units", "expert-units", "experts", "kv-heads", "value-dims", "latent-dims", "chain-units")
 
 
 def find_parts(
-    axes: Sequence[AxisResult], cells: Sequence[MapCell], policy: Policy, moved: frozenset[str] = frozenset()
-) -> tuple[PartResult, ...]:
+    axes: Sequence[AxisResult], cells: Sequence[MapCell], policy: Policy, moved: frozenset[str] = frozenset(),
+    experts: Matched = NOTHING_LOOKED_AT,
+) -> tuple[PartResult, ...]:  # fmt: skip
     """One part per layer of each tower (two where only some of its experts are dependent), and one for each tower's embedding.
 
-    moved: towers of unequal depth. Their layers may have moved, so that a layer without hits at its own index says nothing.
+    Args:
+        moved: towers of unequal depth. Their layers may have moved, so that a layer without hits at its own index says nothing.
+        experts: experts found under other numbers.
     """
     tests: dict[tuple[str, int], list[OrderTest]] = defaultdict(list)
     for axis in axes:
@@ -43,7 +48,8 @@ def find_parts(
         part = _layer(tower, layer, tests[tower, layer], by_layer[tower, layer], needed, policy)
         if part.status == "no-evidence" and tower in moved:
             part = replace(part, status="undetermined", why="the models differ in depth: its counterpart may be another layer")
-        parts += _experts(part, tests[tower, layer], needed) or [part]
+        matches = {m.expert_b: m for m in experts.matches if (m.tower, m.layer) == (tower, layer)}
+        parts += _experts(part, tests[tower, layer], needed, matches, experts.looked.get((tower, layer), {}))
     residual = next((a for a in axes if a.axis == "residual"), None)
     towers = sorted({t.tower for t in residual.tests}) if residual else []
     for tower in towers:
@@ -101,27 +107,56 @@ def _layer(tower: str, layer: int, tests: list[OrderTest], cells: list[MapCell],
     return PartResult(name, tower, layer, "no-evidence", log10_e, hits, sampled, cosine, "units match no better than chance")
 
 
-def _experts(part: PartResult, tests: list[OrderTest], needed: float) -> list[PartResult]:
-    """The sampled experts of a layer in two parts, when some are dependent and others match no better than chance."""
-    found: dict[str, list[OrderTest]] = {"dependent": [], "no-evidence": []}
+@dataclass(frozen=True, slots=True)
+class _Expert:
+    """What was found of one expert of B."""
+
+    number: int
+    log10_e: float
+    hits: int
+    m: int
+
+
+def _experts(
+    part: PartResult, tests: list[OrderTest], needed: float, matches: Mapping[int, ExpertMatch], states: Mapping[int, str]
+) -> list[PartResult]:  # fmt: skip
+    """The sampled experts of a layer in two parts, when some are dependent and others match no better than chance; else the layer.
+
+    Args:
+        matches: by expert of B, the expert of A that it holds, wherever that stands.
+        states: by expert of B that was looked for, what became of it (`Matched.looked`).
+    """
+    found = {m.expert_b: _Expert(m.expert_b, m.log10_e, m.hits, m.sampled) for m in matches.values()}
+    none: dict[int, _Expert] = {}
+    unknown = "not looked for" if states else "none"
     for t in tests:
-        if t.axis == "expert-units":
-            log10_e = log_e_single(t.hits, t.m) / LN10
-            if log10_e >= needed:
-                found["dependent"].append(t)
-            elif log10_e <= 0 and t.m >= 16:
-                found["no-evidence"].append(t)
-    if part.status == "not-tested" or not all(found.values()):
-        return []
-    out = []
-    for status, group in found.items():
-        numbers = ", ".join(str(e) for e in sorted({t.expert for t in group}))
-        log10_e = sum(log_e_single(t.hits, t.m) for t in group) / LN10
-        hits, sampled = sum(t.hits for t in group), sum(t.m for t in group)
-        why = f"of the sampled experts: {numbers}"
-        name = f"{'inherited' if status == 'dependent' else 'other'} experts of {part.part}"
-        out.append(PartResult(name, part.tower, part.layer, status, log10_e, hits, sampled, None, why))
-    return out
+        if t.axis != "expert-units" or t.expert in found:
+            continue
+        seen = _Expert(t.expert, log_e_single(t.hits, t.m) / LN10, t.hits, t.m)
+        if seen.log10_e >= needed:
+            found[t.expert] = seen
+        elif seen.log10_e <= 0 and t.m >= 16 and states.get(t.expert, unknown) == "none":
+            none[t.expert] = seen
+    if part.status == "not-tested" and not matches:
+        return [part]
+    if found and none:
+        return [_some_experts(part, "dependent", found), _some_experts(part, "no-evidence", none)]
+    moved = expert_words(matches.values())
+    if matches and part.status != "dependent":
+        log10_e = log_mean_exp([x.log10_e * LN10 for x in found.values()] + [0.0] * (len(states) - len(found))) / LN10
+        why = f"units of its experts sit at the same index{moved}"
+        return [replace(part, status="dependent", log10_e=log10_e, hits=sum(x.hits for x in found.values()), sampled=sum(x.m for x in found.values()), why=why)]
+    if part.status == "no-evidence" and set(states.values()) & {"alike"}:
+        return [replace(part, status="undetermined", why="its experts may stand under other numbers: not all were looked for, or their units were reordered")]
+    return [replace(part, why=part.why + moved) if part.status == "dependent" else part]
+
+
+def _some_experts(part: PartResult, status: str, group: Mapping[int, _Expert]) -> PartResult:
+    numbers = ", ".join(str(e) for e in sorted(group))
+    name = f"{'inherited' if status == 'dependent' else 'other'} experts of {part.part}"
+    log10_e = log_mean_exp([x.log10_e * LN10 for x in group.values()]) / LN10
+    hits, sampled = (sum(getattr(x, n) for x in group.values()) for n in ("hits", "m"))
+    return PartResult(name, part.tower, part.layer, status, log10_e, hits, sampled, None, f"of the sampled experts: {numbers}")
 
 
 def _embedding(tower: str, tests: list[OrderTest], cells: list[MapCell], needed: float, policy: Policy) -> list[PartResult]:

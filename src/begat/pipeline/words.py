@@ -6,14 +6,17 @@ Enters: canonical models and finished results.  Leaves: strings for the decision
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from begat.alignment import Alignment
 from begat.canon.model import Canonical
 from begat.errors import printable
 from begat.pipeline.exact import ExactResult
 from begat.signals.axes import AXES
-from begat.types import EqualityResult
+from begat.types import EqualityResult, ExpertMatch
+
+#: experts under other numbers that a sentence names
+_EXPERTS_NAMED = 6
 
 
 def example_tensor(model: Canonical) -> str | None:
@@ -106,6 +109,16 @@ def ranges(parts: Sequence[str]) -> str:
             runs.append((stem, int(number), int(number)))
     words = [f"{stem} {lo}" if lo == hi else f"{stem}s {lo}–{hi}" for stem, lo, hi in runs] + out
     return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1] if words else ""
+
+
+def expert_words(matches: Iterable[ExpertMatch]) -> str:
+    """Which experts stand under other numbers, as a clause after a semicolon; "" when all stand in their place."""
+    moved = sorted((m.expert_b, m.experts_a) for m in matches if m.experts_a and m.experts_a != (m.expert_b,))
+    if not moved:
+        return ""
+    some = [f"{b}: {' and '.join(map(str, a))}" for b, a in moved[:_EXPERTS_NAMED]]
+    more = f" and {len(moved) - _EXPERTS_NAMED} more" if len(moved) > _EXPERTS_NAMED else ""
+    return f"; counterparts in A of B's experts: {', '.join(some)}{more}"
 
 
 def caveats(

@@ -11,15 +11,38 @@ from dataclasses import dataclass
 
 from begat.canon.model import Canonical
 from begat.registry import Registry
+from begat.types import ExpertMatch
+
+
+@dataclass(frozen=True, slots=True)
+class Mixtures:
+    """Two mixtures whose experts do not all stand in their place, under their own numbers.
+
+    Attributes:
+        matches: of every expert of `child` in the layers looked at that has a counterpart in `parent`.
+        places: (tower, layer) of the layers looked at.
+        equal: matched experts and everything else but routers are equal; rest_equal: everything but experts and routers is.
+    """
+
+    parent: Canonical
+    child: Canonical
+    matches: tuple[ExpertMatch, ...]
+    places: list[tuple[str, int]]
+    equal: bool
+    rest_equal: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two canonical models with paired towers, in the order asked: is `child` made of `parent`? `seed` chooses rows."""
+    """Two canonical models with paired towers, in the order asked: is `child` made of `parent`? `seed` chooses rows.
+
+    mixtures: where experts stand under other numbers; `parent` and `child` then hold them under the same.
+    """
 
     parent: Canonical
     child: Canonical
     seed: int
+    mixtures: Mixtures | None = None
 
 
 @dataclass(frozen=True, slots=True)
