@@ -17,6 +17,7 @@ from begat.types import (
     AxisResult,
     Coverage,
     EqualityResult,
+    ExpertMatch,
     Gap,
     MapCell,
     OrderTest,
@@ -29,7 +30,7 @@ from begat.types import (
 from begat.verdict import VERDICTS
 from report.verdicts import derived, hostile, partly
 
-PARTS = (Accounting, AlignedCell, Alignment, AxisResult, Claim, Coverage, EqualityResult, Gap, LayerMatch, MapCell,
+PARTS = (Accounting, AlignedCell, Alignment, AxisResult, Claim, Coverage, EqualityResult, ExpertMatch, Gap, LayerMatch, MapCell,
          OrderTest, PairTest, PartResult, PowerStatement, RouteResult, SideResult, ThreeViews, TrainedState)  # fmt: skip
 
 

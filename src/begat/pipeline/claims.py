@@ -12,13 +12,15 @@ from begat.alignment import Alignment
 from begat.claims import Claim
 from begat.inspection import Inspection
 from begat.recipes import Decomposition
-from begat.types import Coverage, EqualityResult, PartResult
+from begat.types import Coverage, EqualityResult, ExpertMatch, PartResult
 from begat.verdict.kinds import Description
 
+#: cosine from which an expert is said to be another: one of a mean of two has 0.71 with it
+_SAME = 0.8
 
 def claims_of_comparison(
     verdict: str, parts: Sequence[PartResult], alignment: Alignment | None, told: Description, same: EqualityResult | None,
-    coverage: Sequence[Coverage], equal: Sequence[str] = (),
+    coverage: Sequence[Coverage], equal: Sequence[str] = (), experts: Sequence[ExpertMatch] = (),
 ) -> tuple[Claim, ...]:  # fmt: skip
     """Everything that a comparison says.
 
@@ -26,6 +28,7 @@ def claims_of_comparison(
         told: kind and direction; its evidence names facts of kinds.toml, else its kind is one of policy.toml.
         coverage: of A and of B.
         equal: tensors with equal values that the headline names.
+        experts: counterparts of B's experts.
     """
     out = [Claim("relation", "A and B", verdict)]
     if verdict in ("identical", "re-encoded") and same is not None:
@@ -35,6 +38,7 @@ def claims_of_comparison(
     for match in alignment.layers if alignment is not None else ():
         names = f"layer {match.layer_b}", f"layer {match.layer_a}"
         out.append(Claim("counterpart", *names, "text", match.layer_b, match.layer_a))
+    out += [_expert(m) for m in experts if len(m.experts_a) > 1 or (m.experts_a and m.cosine >= _SAME)]
     out += [Claim("kind", e.parent, e.fact) for e in told.evidence] or [Claim("kind", "", told.kind)]
     out.append(Claim("direction", "A and B", told.direction))
     out += [Claim("equal-tensor", name, "equal") for name in equal]
@@ -42,6 +46,14 @@ def claims_of_comparison(
         out += [Claim("unread", c.model, gap.why, number=gap.share) for gap in c.gaps]
         out += [Claim("part", tower, f"only-in-{c.model.lower()}", tower) for tower in c.only_here]
     return tuple(out)
+
+
+def _expert(m: ExpertMatch) -> Claim:
+    """Which expert of A one of B is, or of which it is a mean."""
+    one = len(m.experts_a) == 1
+    value = f"expert {m.experts_a[0]}" if one else f"a mean of experts {', '.join(map(str, m.experts_a))}"
+    subject = f"expert {m.expert_b} of layer {m.layer}"
+    return Claim("counterpart", subject, value, m.tower, m.layer, m.layer, (m.expert_b, *m.experts_a))
 
 
 def claims_of_decomposition(found: Decomposition) -> tuple[Claim, ...]:

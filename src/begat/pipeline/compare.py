@@ -143,7 +143,7 @@ def _compare(
         seconds=time.perf_counter() - start,
         replay=_replay(ca, cb, seed, map, nonce, published, align, base, exact),
         coverage=read,
-        claims=claims_of_comparison(judgement.verdict, parts, alignment, told, same, read, equal),
+        claims=claims_of_comparison(judgement.verdict, parts, alignment, told, same, read, equal, experts.matches),
     )
 
 

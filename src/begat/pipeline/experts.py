@@ -35,8 +35,12 @@ _TIE = 1e-4
 
 
 def search_experts(a: Canonical, b: Canonical, frame: Frame, seed: int, features: Features) -> Search:
-    """Tests of some experts of X, each with its partner in Y, in one frame. No tests where no expert fits another."""
-    swap = x_is_b(a, b)
+    """Tests of some experts of X, each with its partner in Y, in one frame. No tests where no expert fits another.
+
+    X is the model with fewer experts: of many that few were chosen from, most have no partner.
+    """
+    most = [max((k.expert for k in m.tensors if k.tower == "text"), default=-1) for m in (a, b)]
+    swap = most[1] < most[0] if most[0] != most[1] else x_is_b(a, b)
     x, y = (b, a) if swap else (a, b)
     q_x, q_y = (None, frame.q_DE) if swap else (frame.q_DE, None)
     rows = Rows(features, q_x, q_y, seed)

@@ -70,6 +70,7 @@ def _mixtures(
     if parent == "A":
         return Mixtures(a, b, experts.matches, sorted(experts.looked), equal, rest)
     back = match_experts(b, a, axes, seed, True)
+    equal = equal and all(m.equal or m.cosine >= EQUAL for m in back.matches)
     return Mixtures(b, a, back.matches, sorted(back.looked), equal, rest)
 
 
