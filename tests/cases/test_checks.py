@@ -41,6 +41,8 @@ STRANGER = truth(PARENT, llama(2, **SMALL))
 REDRAWN = truth(PARENT, layers.with_redrawn(PARENT, [1], 3))
 MIXTURE = qwen_moe(1, **SMALL)
 EXPERTS = truth(MIXTURE, experts.drawn_anew(MIXTURE, [1, 3], 4))
+PRUNED = truth(MIXTURE, experts.chosen(MIXTURE, [[2, 0], [1, 3], [0, 3]], "experts-left-out"))
+MEANS = truth(MIXTURE, experts.averaged_in_pairs(MIXTURE))
 EMBEDDING = truth(PARENT, vocabulary.of_other(llama(5, **SMALL), PARENT))
 START = training.initialised(PARENT, 6)
 TWINS = truth(training.grown(START, 7), training.grown(START, 8))
@@ -82,6 +84,10 @@ VISION = truth(BOTH, parts.taken(llava(2), BOTH, "tower-taken", lambda n, p: n.s
         (ENCODER, False, say("part", "encoder", "only-in-a", tower="encoder")),
         (SWAPPED, True, say("counterpart", "layer 0", "layer 1", tower="text", layer=0, source=1)),
         (SWAPPED, False, say("counterpart", "layer 0", "layer 0", tower="text", layer=0, source=0)),
+        (PRUNED, True, say("counterpart", "expert 0 of layer 0", "", tower="text", layer=0, source=0, experts=(0, 2))),
+        (PRUNED, False, say("counterpart", "expert 0 of layer 0", "", tower="text", layer=0, source=0, experts=(0, 1))),
+        (MEANS, True, say("counterpart", "expert 1 of layer 0", "", tower="text", layer=0, source=0, experts=(1, 2, 3))),
+        (MEANS, False, say("counterpart", "expert 1 of layer 0", "", tower="text", layer=0, source=0, experts=(1, 2))),
         (TUNED, True, say("kind", "", "changed-throughout")),
         (TUNED, False, say("kind", "A", "low-rank")),
         (STRANGER, False, say("kind", "", "changed-throughout")),

@@ -23,7 +23,7 @@ OPERATIONS = (
     "tower-taken", "tower-added", "projection-taken", "vocabulary-extended", "vocabulary-pruned",
     "vocabulary-reordered", "layers-left-out", "layers-inserted", "layers-repeated", "layers-reordered",
     "layers-replaced", "units-left-out", "units-repeated", "units-reordered", "heads-reordered", "residual-turned",
-    "units-rescaled", "experts-left-out", "experts-reordered", "experts-replaced", "experts-averaged", "upcycled",
+    "units-rescaled", "experts-left-out", "experts-reordered", "experts-replaced", "experts-averaged", "experts-repeated", "upcycled",
     "low-rank-added", "merged", "averaged-over-steps", "direction-removed", "zeroed",
 )  # fmt: skip
 #: operations after which every value is still there

@@ -9,7 +9,7 @@ from typing import Any
 from begat_lab.cases.checks.base import TRUE, UNVERIFIABLE, Answer, judged, layer_links, names_of, tower_of, weakly
 from begat_lab.cases.checks.kinds import kind_is_true
 from begat_lab.cases.statements import Statement
-from begat_lab.cases.truth import PairTruth, Truth
+from begat_lab.cases.truth import PairTruth, Place, Truth
 
 #: verdict → relations of which it is true
 RELATIONS: dict[str, frozenset[str]] = {
@@ -101,11 +101,14 @@ def _alone(s: Statement, t: PairTruth) -> Answer:
 
 
 def counterpart(s: Statement, truth: Truth) -> Answer:
-    """Which layer of A a layer of B holds."""
+    """Which layer of A a layer of B holds, or which experts of A an expert of B."""
     t = _pair(s, truth)
     tower = tower_of(s.tower, t.towers_b)
     if tower is None:
         return UNVERIFIABLE
+    if s.experts:  # the expert of B, then those of A
+        here = {a for a, b in t.links if b == Place(tower, s.layer, s.experts[0]) and a.layer == s.source}
+        return judged({a.expert for a in here} == set(s.experts[1:]), f"it goes back to {names_of(here)}")
     linked = layer_links(t, tower, s.layer)
     return judged(any(a.layer == s.source for a in linked), f"it goes back to {names_of(linked)}")
 

@@ -34,6 +34,11 @@ def _orders() -> Iterator[tuple[str, str, Callable[[Toy], Toy]]]:
         lambda t: edit.chosen(t, [[2, 0, 3, 1], [3, 2, 1, 0], [1, 3, 0, 2]], moved),
     )
     yield "averaged", "experts averaged in pairs", edit.averaged_in_pairs
+    yield (
+        "repeated",
+        "two experts used twice, the router's rows with them",
+        lambda t: edit.chosen(t, [[0, 1, 2, 3, 0, 1]] * 3, "experts-repeated"),
+    )
     yield "half-redrawn", "two experts of every layer drawn anew", lambda t: edit.drawn_anew(t, [1, 3], 712)
     yield "all-redrawn", "all experts drawn anew, attention kept", lambda t: edit.drawn_anew(t, [0, 1, 2, 3], 713)
 
