@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from begat.errors import InputError, printable
+from begat.files import write_whole
 from begat.fingerprint import BITS, PROBE_BITS, SLOT_BITS, SLOTS, VERSION, ContentBits, Fingerprint, OrderBits, Probe
 
 #: larger files are no fingerprints
@@ -63,10 +64,7 @@ def dumps(f: Fingerprint) -> bytes:
 def save(f: Fingerprint, path: str | Path) -> str:
     """Write a fingerprint file; returns its id. Raises InputError when it cannot be written."""
     blob = dumps(f)
-    try:
-        Path(path).write_bytes(blob)
-    except OSError as err:
-        raise InputError(f"fingerprint cannot be written: {err.strerror}", file=path) from None
+    write_whole(path, blob, "fingerprint")
     return digest(blob)
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
+from begat.cli.exits import epilog
+from begat.cli.output import OUTPUT, check_outputs, deliver, lazily
 from begat.cli.progress import StderrProgress
-from begat.errors import InputError
 
-_EPILOG = """\b
-Exit codes:
-  0  nothing to act on
-  1  findings against the release, established or indicated (see --fail-on)
-  2  error: bad input or usage, one line on stderr"""
+_TEXT, _JSON, _HTML, _SARIF, _CYCLONEDX, _INTOTO = (
+    lazily(f"begat.report.audit_{n}")
+    for n in ("text:print_audit", "json:dumps", "html:render_audit_html", "sarif:sarif_text", "cyclonedx:cyclonedx_text",
+              "intoto:statement_text")
+)  # fmt: skip
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -34,7 +35,7 @@ class _Many(click.Command):
         return super().parse_args(ctx, out)
 
 
-@click.command(cls=_Many, epilog=_EPILOG)
+@click.command(cls=_Many, epilog=epilog("audit"))
 @click.argument("release", type=click.Path(path_type=Path))
 @click.option("--references", multiple=True, metavar="REF…",
               help="Folders or archives (.whl, .zip, .tar.gz) to compare with, several after one another: PATH, ID=PATH or ID@VERSION=PATH.")  # fmt: skip
@@ -51,10 +52,10 @@ class _Many(click.Command):
 @click.option("--fail-on", type=click.Choice(["indicated", "established", "never"]), default="indicated", show_default=True,
               help="Weakest level of a finding against the release that makes the exit code 1.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the audit as JSON (schema: begat/report/schema).")
-@click.option("--html", type=_FILE, help="Also write one self-contained HTML report here.")
-@click.option("--sarif", type=_FILE, help="Also write the findings as SARIF 2.1.0, for code scanning in CI.")
-@click.option("--cyclonedx", type=_FILE, help="Also write a CycloneDX 1.6 ML-BOM whose pedigree names established ancestors.")
-@click.option("--intoto", type=_FILE, help="Also write an in-toto statement over the evidence (the JSON report).")
+@click.option("--html", type=OUTPUT, help="Also write one self-contained HTML report here.")
+@click.option("--sarif", type=OUTPUT, help="Also write the findings as SARIF 2.1.0, for code scanning in CI.")
+@click.option("--cyclonedx", type=OUTPUT, help="Also write a CycloneDX 1.6 ML-BOM whose pedigree names established ancestors.")
+@click.option("--intoto", type=OUTPUT, help="Also write an in-toto statement over the evidence (the JSON report).")
 def audit(
     release: Path, references: tuple[str, ...], index: str | None, weights: bool, nonce: str, deep: bool, signature_key: Path | None, fail_on: str,
     as_json: bool, html: Path | None, sarif: Path | None, cyclonedx: Path | None, intoto: Path | None,
@@ -65,38 +66,17 @@ def audit(
     code or tokenizer reused? notices kept? licences allow it? Findings are evidence for a person, never legal conclusions.
     """
     from begat.audit.run import audit as run
-    from begat.report.audit_json import dumps
 
+    outputs = {"--html": html, "--sarif": sarif, "--cyclonedx": cyclonedx, "--intoto": intoto}
+    check_outputs(outputs, (release, *references, *(r.partition("=")[2] or None for r in references), index, signature_key))
     result = run(
         release, references, weights=weights, nonce=nonce, deep=deep, signature_key=signature_key, index=index, progress=StderrProgress()
     )
-    if html is not None:
-        from begat.report.audit_html import render_audit_html
-
-        _write(html, render_audit_html(result))
-    if sarif is not None:
-        from begat.report.audit_sarif import sarif_text
-
-        _write(sarif, sarif_text(result))
-    if cyclonedx is not None:
-        from begat.report.audit_cyclonedx import cyclonedx_text
-
-        _write(cyclonedx, cyclonedx_text(result))
-    if intoto is not None:
-        from begat.report.audit_intoto import statement_text
-
-        _write(intoto, statement_text(result))
-    if as_json:
-        click.echo(dumps(result))
-    else:
-        from begat.report.audit_text import print_audit
-
-        print_audit(result)
-    return result.exit_code(fail_on)
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as err:
-        raise InputError(f"report cannot be written: {err.strerror}", file=file) from None
+    return deliver(
+        result.exit_code(fail_on),
+        lambda: click.echo(_JSON(result)) if as_json else _TEXT(result),
+        (html, lambda: _HTML(result)),
+        (sarif, lambda: _SARIF(result)),
+        (cyclonedx, lambda: _CYCLONEDX(result)),
+        (intoto, lambda: _INTOTO(result)),
+    )

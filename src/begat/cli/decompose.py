@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
+from begat.cli.exits import CANNOT, FOUND, NOTHING, epilog
+from begat.cli.output import OUTPUT, check_outputs, deliver, lazily
 from begat.cli.progress import StderrProgress
-from begat.errors import InputError
+from begat.recipes import Decomposition
 
-EXITS = """\b
-Exit codes:
-  0  a recipe was found
-  1  the given parents do not explain the child
-  2  error: bad input or usage, one line on stderr"""
+_TEXT, _JSON, _HTML = (
+    lazily(f"begat.report.decompose_{n}") for n in ("text:print_text", "json:dumps", "html:render_html")
+)
 
 
 class _Greedy(click.Command):
@@ -34,7 +34,7 @@ class _Greedy(click.Command):
         return super().parse_args(ctx, out)
 
 
-@click.command(cls=_Greedy, epilog=EXITS)
+@click.command(cls=_Greedy, epilog=epilog("decompose"))
 @click.argument("child", type=click.Path(path_type=Path))
 @click.option("--parents", type=click.Path(path_type=Path), multiple=True, required=True, metavar="P1 P2 …",
               help="Candidate parents, one to eight. For an adapter folder: candidate bases.")  # fmt: skip
@@ -42,7 +42,7 @@ class _Greedy(click.Command):
 @click.option("--full", is_flag=True, help="Read every value instead of 128 public rows of each matrix.")
 @click.option("--nonce", default="", help="Your own word, mixed into the public seed that chooses the sampled rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON (schema: begat/report/schema).")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Also write one self-contained HTML report here.")
+@click.option("--html", type=OUTPUT, help="Also write one self-contained HTML report here.")
 def decompose(
     child: Path, parents: tuple[Path, ...], base: Path | None, full: bool, nonce: str, as_json: bool, html: Path | None
 ) -> int:  # fmt: skip
@@ -52,20 +52,16 @@ def decompose(
     """
     from begat.pipeline.decompose import decompose as run
 
+    check_outputs({"--html": html}, (child, *parents, base))
     found = run(child, parents, base, full=full, nonce=nonce, progress=StderrProgress())
-    if html is not None:
-        from begat.report.decompose_html import render_html
+    return deliver(
+        code_of(found), lambda: click.echo(_JSON(found)) if as_json else _TEXT(found), (html, lambda: _HTML(found))
+    )
 
-        try:
-            html.write_text(render_html(found), encoding="utf-8")
-        except OSError as err:
-            raise InputError(f"report cannot be written: {err.strerror}", file=html) from None
-    if as_json:
-        from begat.report.decompose_json import dumps
 
-        click.echo(dumps(found))
-    else:
-        from begat.report.decompose_text import print_text
-
-        print_text(found)
-    return 1 if found.method == "unexplained" or (found.method == "adapter" and not any(m.fits for m in found.adapter)) else 0
+def code_of(found: Decomposition) -> int:
+    """The exit code of a result: found where the parents explain the child, or an adapter fits one of the bases."""
+    if found.method == "cannot-test":
+        return CANNOT
+    fits = any(m.fits for m in found.adapter) if found.method == "adapter" else found.method != "unexplained"
+    return FOUND if fits else NOTHING

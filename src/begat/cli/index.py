@@ -8,20 +8,18 @@ from typing import Any
 
 import click
 
+from begat.cli.commands import Group
+from begat.cli.exits import ERROR, FOUND, NOTHING, epilog
+from begat.cli.output import OUTPUT, check_outputs, deliver
 from begat.cli.progress import StderrProgress
-from begat.errors import InputError
+from begat.files import write_whole
 
-_EXITS = """\b
-Exit codes:
-  0  done
-  1  verify found faults; add could not read some of the models
-  2  error: bad input or usage, one line on stderr"""
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _ENGINE = click.option("--engine", type=click.Choice(["sqlite", "lance"]),
                        help="Engine of a new index: sqlite (default), or lance, which also stores to s3://… (extra: index).")  # fmt: skip
 
 
-@click.group(epilog=_EXITS)
+@click.group(cls=Group, epilog=epilog("index"))
 def index() -> None:
     """Keep fingerprints of known models, to search among them.
 
@@ -46,8 +44,7 @@ def add(index: str, models: tuple[Path, ...], name: str, note: str, base: Path |
     from begat.index import manage
 
     done = manage.add(index, models, engine=engine, base=base, name=name, note=note, progress=StderrProgress())
-    _say(done, "add", "added", as_json)
-    return int(bool(done.failed))
+    return _say(done, "add", "added", as_json, ERROR if done.failed else NOTHING)
 
 
 @index.command("list")
@@ -67,18 +64,16 @@ def list_(index: str, name: str | None, family: str | None, file_format: str | N
 @index.command()
 @click.argument("index")
 @click.argument("model")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Also write its fingerprint file here.")
+@click.option("-o", "--output", type=OUTPUT, help="Also write its fingerprint file here.")
 @_JSON
 def show(index: str, model: str, output: Path | None, as_json: bool) -> int:
     """Show what INDEX knows of a model."""
     from begat.index import manage
 
+    check_outputs({"--output": output}, (index,))
     if output is not None:
         _, blob = manage.fetch(index, model)
-        try:
-            output.write_bytes(blob)
-        except OSError as err:
-            raise InputError(f"fingerprint cannot be written: {err.strerror}", file=output) from None
+        write_whole(output, blob, "fingerprint")
     return _say(manage.show(index, model), "show", "shown", as_json)
 
 
@@ -93,7 +88,7 @@ def remove(index: str, models: tuple[str, ...], as_json: bool) -> int:
     return _say(manage.remove(index, models), "remove", "removed", as_json)
 
 
-@index.command()
+@index.command(epilog=epilog("index verify"))
 @click.argument("index")
 @_JSON
 def verify(index: str, as_json: bool) -> int:
@@ -101,8 +96,7 @@ def verify(index: str, as_json: bool) -> int:
     from begat.index import manage
 
     found = manage.verify(index)
-    _say(found, "verify", "verified", as_json)
-    return int(bool(found.faults))
+    return _say(found, "verify", "verified", as_json, FOUND if found.faults else NOTHING)
 
 
 @index.command()
@@ -138,16 +132,19 @@ def import_(index: str, folder: Path, engine: str | None, as_json: bool) -> int:
     return _say(manage.import_index(index, folder, engine=engine, progress=StderrProgress()), "import", "imported", as_json)
 
 
-def _say(result: Any, command: str, how: str, as_json: bool) -> int:
-    """Print a result on stdout."""
-    if as_json:
-        from begat.report.index_json import dumps
+def _say(result: Any, command: str, how: str, as_json: bool, code: int = NOTHING) -> int:
+    """Print a result on stdout; returns `code`."""
 
-        click.echo(dumps(result, command))
-    else:
-        from begat.report import index_text
+    def show() -> None:
+        if as_json:
+            from begat.report.index_json import dumps
 
-        present: Callable[[Any], Iterator[str]] = getattr(index_text, how)
-        for line in present(result):
-            click.echo(line)
-    return 0
+            click.echo(dumps(result, command))
+        else:
+            from begat.report import index_text
+
+            present: Callable[[Any], Iterator[str]] = getattr(index_text, how)
+            for line in present(result):
+                click.echo(line)
+
+    return deliver(code, show)

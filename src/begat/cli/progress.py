@@ -11,6 +11,13 @@ import time
 from typing import Any
 
 _DELAY = 0.5
+_shown: set[StderrProgress] = set()
+
+
+def stop_all() -> None:
+    """Remove every bar, so that the terminal is as it was when an error or Ctrl-C ends the work."""
+    for progress in tuple(_shown):
+        progress.done()
 
 
 class StderrProgress:
@@ -37,8 +44,9 @@ class StderrProgress:
     def done(self) -> None:
         """Remove the bar."""
         if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+            _shown.discard(self)
+            bar, self._bar = self._bar, None
+            bar.stop()
 
     def _show(self) -> None:
         from rich.console import Console
@@ -46,5 +54,6 @@ class StderrProgress:
 
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        _shown.add(self)
         self._bar.start()
         self._task = self._bar.add_task(self._name, total=self._total or None)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from begat.cli.exits import NOTHING, epilog
 from begat.errors import MissingExtraError
 
 
-@click.command()
+@click.command(epilog=epilog("serve"))
 @click.argument("index")
 @click.option("--root", "roots", type=click.Path(path_type=Path), multiple=True, metavar="DIR",
               help="Allow models below DIR to be read by path; may be repeated. Without it only files dropped onto the page can be searched for.")  # fmt: skip
@@ -38,4 +39,4 @@ def serve(index: str, roots: tuple[Path, ...], host: str, port: int, names: tupl
         names=names,
         ready=lambda url: click.echo(f"{index} is served at {url} (Ctrl-C ends)"),
     )
-    return 0
+    return NOTHING

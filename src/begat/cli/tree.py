@@ -7,21 +7,22 @@ from pathlib import Path
 
 import click
 
+from begat.cli.exits import FOUND, NOTHING, epilog
+from begat.cli.output import OUTPUT, check_outputs, deliver, lazily
 from begat.cli.progress import StderrProgress
-from begat.errors import InputError
 
-_EPILOG = """\b
-Exit codes:
-  0  no two of the models are kin
-  1  kin found
-  2  error: bad input or usage, one line on stderr"""
+_TEXT, _JSON, _HTML, _SVG, _NEWICK, _GRAPHML, _NEEDS = (
+    lazily(f"begat.report.tree_{n}")
+    for n in ("text:print_text", "json:dumps", "html:render_html", "svg:render_svg", "newick:render_newick",
+              "graphml:render_graphml", "graphml:require")
+)  # fmt: skip
 
 
 def _file(flag: str, words: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    return click.option(flag, type=click.Path(dir_okay=False, path_type=Path), help=words)
+    return click.option(flag, type=OUTPUT, help=words)
 
 
-@click.command(epilog=_EPILOG)
+@click.command(epilog=epilog("tree"))
 @click.argument("models", nargs=-1, required=True, metavar="MODEL|INDEX…")
 @_file("--svg", "Also write the picture as SVG here.")
 @_file("--newick", "Also write Newick here: one line a family, #H1 for models of several parents.")
@@ -35,40 +36,16 @@ def tree(models: tuple[str, ...], svg: Path | None, newick: Path | None, graphml
     are drawn where one-way evidence exists; everything else stays undirected, and what cannot be told stays unresolved.
     """
     from begat.index.family import family_tree
-    from begat.report.tree_json import dumps
 
     if graphml is not None:
-        from begat.report.tree_graphml import require
-
-        require()
+        _NEEDS()
+    check_outputs({"--svg": svg, "--newick": newick, "--graphml": graphml, "--html": html}, models)
     found = family_tree(models, progress=StderrProgress())
-    if svg is not None:
-        from begat.report.tree_svg import render_svg
-
-        _write(svg, render_svg(found))
-    if newick is not None:
-        from begat.report.tree_newick import render_newick
-
-        _write(newick, render_newick(found))
-    if graphml is not None:
-        from begat.report.tree_graphml import render_graphml
-
-        _write(graphml, render_graphml(found))
-    if html is not None:
-        from begat.report.tree_html import render_html
-
-        _write(html, render_html(found))
-    if as_json:
-        click.echo(dumps(found))
-    else:
-        from begat.report.tree_text import print_text
-
-        print_text(found)
-    return int(bool(found.edges))
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as err:
-        raise InputError(f"tree cannot be written: {err.strerror}", file=file) from None
+    return deliver(
+        FOUND if found.edges else NOTHING,
+        lambda: click.echo(_JSON(found)) if as_json else _TEXT(found),
+        (svg, lambda: _SVG(found)),
+        (newick, lambda: _NEWICK(found)),
+        (graphml, lambda: _GRAPHML(found)),
+        (html, lambda: _HTML(found)),
+    )

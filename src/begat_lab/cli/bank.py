@@ -7,19 +7,22 @@ from pathlib import Path
 
 import click
 
+from begat.cli.output import OUTPUT, check_outputs
+from begat.files import write_whole
 from begat.stats.views import INVARIANTS, SEARCHED, TOKENS
 from begat_lab.bank import bank_text, measure_bank, open_family
+from begat_lab.cli.exits import epilog
 from begat_lab.fingerprint_bank import content_bank, content_text, measure_null
 from begat_lab.pedigree import read_pedigree
 from begat_lab.views_bank import measure_views, views_text
 
 
-@click.command()
+@click.command(epilog=epilog("bank"))
 @click.argument("families", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUTPUT,
     help="File to write (default: the one begat ships, in this checkout).",
 )
 @click.option("--views", is_flag=True, help="The bank of independent pairs for the agreement of three views, on one family.")
@@ -40,10 +43,11 @@ def bank(
     data = Path(str(resources.files("begat.stats").joinpath("data")))
     if (asked := views + invariants + searched + fingerprints) and (len(families) != 1 or asked > 1):
         raise click.UsageError("--views, --invariants, --searched and --fingerprints each take one family")
+    check_outputs({"--out": out}, families)
     if fingerprints:
         family = read_pedigree(pedigree) if pedigree else open_family(families[0])
         null = measure_null(families[0], _tell, family=family, jobs=jobs)
-        (out or data / "content.json").write_text(content_text(content_bank(null, family)), encoding="utf-8")
+        write_whole(out or data / "content.json", content_text(content_bank(null, family)))
         mean = sum(10**x for x in null.log10_e) / len(null.log10_e)
         click.echo(
             f"{out or data / 'content.json'}: {len(null.slots)} independent pairs, at most {max(null.slots)} agreeing slots; e-values: mean {mean:.3f}, "
@@ -54,12 +58,12 @@ def bank(
         way = TOKENS if views else INVARIANTS if invariants else SEARCHED
         out = out or data / f"{way}.json"
         shares = measure_views(families[0], _tell, family=read_pedigree(pedigree) if pedigree else None, jobs=jobs, way=way, most=pairs)
-        out.write_text(views_text(shares), encoding="utf-8")
+        write_whole(out, views_text(shares))
         click.echo(f"{out}: {sum(n for _, n in shares['shares'])} independent pairs, at most {shares['shares'][-1][0]:.2%}")
         return
     found = measure_bank(families, _tell)
     out = out or data / "twins.json"
-    out.write_text(bank_text(found), encoding="utf-8")
+    write_whole(out, bank_text(found))
     click.echo(f"{out}: " + ", ".join(f"{len(rows)} {relation}" for relation, rows in found["pairs"].items()))
 
 

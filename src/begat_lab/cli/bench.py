@@ -14,11 +14,12 @@ from begat import InputError
 from begat_lab.bench.bench import FILES
 from begat_lab.bench.bench import bench as run
 from begat_lab.bench.run import Watcher, method_names
+from begat_lab.cli.exits import epilog
 from begat_lab.cli.grow import grow_family
 from begat_lab.pedigree import read_pedigree, shipped
 
 
-@click.command()
+@click.command(epilog=epilog("bench"))
 @click.argument("family")
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results (default: bench/NAME).")
 @click.option("-m", "--methods", help="Only these, with commas between (default: all).")

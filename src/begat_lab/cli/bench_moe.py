@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from begat import InputError
+from begat_lab.cli.exits import epilog
 from begat_lab.moe_bench.plan import DEVICES, DTYPES, PARTS, SIZES, plan_of
 from begat_lab.moe_bench.report import Report
 from begat_lab.moe_bench.run import run_bench
 
 
-@click.command("bench-moe")
+@click.command("bench-moe", epilog=epilog("bench-moe"))
 @click.option("--size", type=click.Choice(SIZES), help="How large (default: small on a CPU, published elsewhere).")
 @click.option("--quick", is_flag=True, help="The tiny size: does it run? Its numbers mean nothing.")
 @click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True, help="Where to measure.")

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 import torch
 
+from begat_lab.cli.exits import epilog
 from begat_lab.device import open_device
 from begat_lab.serve import open_model, open_tokenizer, stream_text
 
 _DTYPES = ("as stored", "float32", "bfloat16", "float64")
 
 
-@click.command()
+@click.command(epilog=epilog("generate"))
 @click.argument("checkpoint", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("prompt")
 @click.option("-n", "--tokens", type=click.IntRange(min=1), default=200, show_default=True, help="At most so many new tokens.")

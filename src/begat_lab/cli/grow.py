@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
+from begat_lab.cli.exits import epilog
 from begat_lab.cli.progress import Bars, Lines
 from begat_lab.grow import grow as run
 from begat_lab.pedigree import Family, read_pedigree
 
 
-@click.command()
+@click.command(epilog=epilog("grow"))
 @click.argument("pedigree")
 @click.option(
     "-o", "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to grow into (default: families/NAME)."

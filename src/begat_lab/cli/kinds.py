@@ -6,8 +6,10 @@ from dataclasses import fields
 
 import click
 
+from begat_lab.cli.exits import epilog
 
-@click.command()
+
+@click.command(epilog=epilog("kinds"))
 def kinds() -> None:
     """List the kinds of descent that a pedigree may name, with what each needs."""
     from begat_lab.descent import KINDS
