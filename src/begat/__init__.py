@@ -10,12 +10,13 @@ modules load when used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 __all__ = ["Checkpoint", "Decomposition", "InputError", "Inspection", "Verdict", "__version__", "compare", "decompose", "inspect", "open_checkpoint"]
 
+TYPE_CHECKING = False  # without the module `typing`: what is imported here cannot be interrupted in good order
 if TYPE_CHECKING:
+    from typing import Any
+
     from begat.errors import InputError
     from begat.inspection import Inspection
     from begat.pipeline.compare import compare

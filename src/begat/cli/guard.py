@@ -3,18 +3,19 @@
 Enters: a program's name and a function that loads its click group.  Leaves: `SystemExit`.  The codes: `exits.py`.
 
 An exception that nobody foresaw must not leave with Python's exit code 1, which means "found". It becomes one line that says it
-is a fault of the program, and exit code 2; `--traceback` shows the rest. Nothing but the standard library is imported here, so
-that a broken installation, or Ctrl-C while packages load, ends the same way.
+is a fault of the program, and exit code 2; `--traceback` shows the rest. Next to nothing is imported before the `try`, so that
+a broken installation, or Ctrl-C while packages load, ends the same way.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 TRACEBACK = "--traceback"
 #: where a fault of the program is reported
@@ -30,10 +31,12 @@ def guarded(program: str, load: Callable[[], Any], *, interrupted: str = "interr
         interrupted: what is said after Ctrl-C.
         missing: what to install where a package is missing that the program can be installed without; "" = that is a fault.
     """
+    before = sys.stdout
     try:
-        with _quiet_pipe():
-            code = load().run(sys.argv[1:], program)
-            sys.stdout.flush()
+        if before is not None and before is sys.__stdout__:  # a stream put in its place (tests) is left alone
+            sys.stdout = _Quiet(before)
+        code = load().run(sys.argv[1:], program)
+        sys.stdout.flush()
         _leave(code if isinstance(code, int) else 0)
     except _Leave:
         raise
@@ -49,6 +52,8 @@ def guarded(program: str, load: Callable[[], Any], *, interrupted: str = "interr
             line = f"a fault of {program}: {type(err).__name__}"
         _say(f"{program}: error: {line}", err)
         _leave(_code("ERROR"))
+    finally:
+        sys.stdout = before
 
 
 def _code(name: str) -> int:
@@ -81,27 +86,33 @@ def _line(program: str, err: BaseException, missing: str) -> str:
 
 
 def _interrupted(program: str, words: str, err: BaseException) -> NoReturn:
-    with contextlib.suppress(ValueError, OSError):  # not in the main thread
+    import signal
+
+    try:  # noqa: SIM105  (contextlib is not imported for this)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once, and prints nothing either
+    except ValueError:
+        pass  # not in the main thread
+    # Python kills itself with SIGINT in the end where code it compiled from text was interrupted (`unhandled_keyboard_interrupt`
+    # in CPython's pythonrun.c), handled or not; running such code to its end takes that back
+    exec("")  # noqa: S102
     _say(f"{program}: {words}", err)
     _leave(_code("INTERRUPTED"))
 
 
 def _say(line: str, err: BaseException) -> None:
-    """One line on stderr, and below it the traceback where it was asked for."""
-    with contextlib.suppress(Exception):
+    """One line on stderr, and below it the traceback where it was asked for. What cannot be said is not said."""
+    try:
         stop_progress()
-    rest = ""
-    if wants_traceback(sys.argv[1:]):
-        with contextlib.suppress(Exception):
+        text = line + "\n"
+        if wants_traceback(sys.argv[1:]):
             import traceback
 
-            rest = "".join(traceback.format_exception(err))
-    with contextlib.suppress(Exception):
-        text = f"{line}\n{rest}"
+            text += "".join(traceback.format_exception(err))
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
         sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stderr.flush()
+    except Exception:
+        return
 
 
 def wants_traceback(words: list[str]) -> bool:
@@ -134,10 +145,13 @@ def _leave(code: int) -> NoReturn:
 
 def _drop_stdout() -> None:
     """Let everything further that is written to stdout vanish."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.__stdout__.fileno())
-        os.close(nowhere)
+    try:
+        if sys.__stdout__ is not None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.__stdout__.fileno())
+            os.close(nowhere)
+    except (OSError, ValueError):
+        return
 
 
 class _Quiet:
@@ -163,17 +177,3 @@ class _Quiet:
             self._stream.flush()
         except BrokenPipeError:
             _drop_stdout()
-
-
-@contextlib.contextmanager
-def _quiet_pipe() -> Iterator[None]:
-    """Within, stdout is a stream that survives its reader; streams put in its place (tests) are left alone."""
-    before = sys.stdout
-    if before is None or before is not sys.__stdout__:
-        yield
-        return
-    sys.stdout = _Quiet(before)  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        sys.stdout = before

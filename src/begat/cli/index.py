@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from begat.cli.commands import Group
-from begat.cli.exits import ERROR, FOUND, NOTHING, epilog
+from begat.cli.exits import FOUND, NOTHING, epilog
 from begat.cli.output import OUTPUT, check_outputs, deliver
 from begat.cli.progress import StderrProgress
+from begat.errors import InputError
 from begat.files import write_whole
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -44,7 +45,13 @@ def add(index: str, models: tuple[Path, ...], name: str, note: str, base: Path |
     from begat.index import manage
 
     done = manage.add(index, models, engine=engine, base=base, name=name, note=note, progress=StderrProgress())
-    return _say(done, "add", "added", as_json, ERROR if done.failed else NOTHING)
+    _say(done, "add", "added", as_json)
+    if done.failed:
+        raise InputError(
+            "could not be read and was not added" if len(done.failed) == 1 else "and others could not be read and were not added",
+            file=done.failed[0][0], found=f"{len(done.failed)} of {len(models)} models", fix="the output says what is wrong with each",
+        )  # fmt: skip
+    return NOTHING
 
 
 @index.command("list")

@@ -5,9 +5,11 @@ Enters: argv.  Leaves: an exit code (`exits.py`), always by `guard.py`.  The com
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
-
 from begat.cli.guard import guarded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 
 def main() -> NoReturn:
