@@ -37,6 +37,17 @@ def help_texts() -> str:
     return "\n".join(out)
 
 
+def exit_codes() -> str:
+    """The one table of exit codes."""
+    from begat.cli.exits import CANNOT, FOUND, NOTHING, TABLE
+
+    rows = [f"| command | {NOTHING} | {FOUND} | {CANNOT} |", "|---|---|---|---|"]
+    for command, row in TABLE.items():
+        said = dict(row.rows())
+        rows.append(f"| `begat {command}` | " + " | ".join(said.get(code, "–") for code in (NOTHING, FOUND, CANNOT)) + " |")
+    return "\n".join(rows) + "\n"
+
+
 def verdicts() -> str:
     """The decision table."""
     from begat.verdict import POLICY
@@ -161,7 +172,7 @@ def bench(family: str, heading: str) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "help": help_texts, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "routes": routes, "disguise": disguise,
+    "help": help_texts, "exit-codes": exit_codes, "verdict-table": verdicts, "thresholds": thresholds, "axes": axes, "routes": routes, "disguise": disguise,
     "published": published, "formats": formats,
     "families": families, "real": real, "speed": speed, "tree": tree,
     "bench-pairs": partial(bench, "full", "Bench on the family `full`"), "bench-methods": partial(bench, "full", "All methods"),

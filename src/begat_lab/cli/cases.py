@@ -10,9 +10,10 @@ import click
 
 from begat import InputError
 from begat_lab.cases.truth import PairTruth
+from begat_lab.cli.exits import epilog
 
 
-@click.command()
+@click.command(epilog=epilog("cases"))
 @click.argument("pattern", default="")
 @click.option(
     "-o",

@@ -17,6 +17,7 @@ _COMMANDS = {
     "bank": "begat_lab.cli.bank",
     "generate": "begat_lab.cli.generate",
     "bench-moe": "begat_lab.cli.bench_moe",
+    "cases": "begat_lab.cli.cases",
 }
 
 

@@ -11,6 +11,7 @@ TABLE: dict[str, Exits] = {
     "bank": Exits("measured and written"),
     "bench": Exits("measured and written"),
     "bench-moe": Exits("measured"),
+    "cases": Exits("listed or written"),
     "generate": Exits("done"),
     "grow": Exits("grown, or grown before"),
     "kinds": Exits("done"),
