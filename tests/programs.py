@@ -25,9 +25,14 @@ class Done:
 
 
 def program(*words: str | Path, entry: Callable[[], Any] = main) -> Done:
-    """`entry` with these words on the command line; it must end with SystemExit and nothing else."""
+    """`entry` with these words on the command line; it must end with SystemExit and nothing
+    else."""
     out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         patch.setattr(sys, "argv", ["begat", *map(str, words)])
         with pytest.raises(SystemExit) as stop:
             entry()

@@ -1,6 +1,7 @@
 """Files are written whole or not at all: beside their place under another name, then renamed.
 
-Enters: a place and its content.  Leaves: the file.  Which places a command may write to: `begat.cli.output`.
+Enters: a place and its content.  Leaves: the file.  Which places a command may write to:
+`begat.cli.output`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 def write_whole(path: str | Path, content: str | bytes, what: str = "file") -> None:
     """Write `content` (text in UTF-8, lines ending in a newline alone) to `path`.
 
-    A link is followed, and the file it points to replaced; devices and pipes, which cannot be, are written to. A file that was
-    there keeps its mode and stays as it was until the new one is complete.
+    A link is followed, and the file it points to replaced; devices and pipes, which cannot be, are
+    written to. A file that was there keeps its mode and stays as it was until the new one is
+    complete.
 
     Raises:
         InputError: it cannot be written; what was there is untouched, and no draft is left.
@@ -46,7 +48,9 @@ def write_whole(path: str | Path, content: str | bytes, what: str = "file") -> N
             draft.unlink(missing_ok=True)
             raise
     except OSError as err:
-        raise InputError(f"{what} cannot be written: {err.strerror or type(err).__name__}", file=path) from None
+        raise InputError(
+            f"{what} cannot be written: {err.strerror or type(err).__name__}", file=path
+        ) from None
 
 
 def try_to_write(folder: Path) -> None:
@@ -68,7 +72,9 @@ def _mode(target: Path) -> int | None:
 
 
 def _settle(handle: int) -> None:
-    """Bring the bytes to the disk before the name points to them, where the file system knows how."""
+    """Bring the bytes to the disk before the name points to them, where the file system knows
+    how.
+    """
     try:
         os.fsync(handle)
     except OSError as err:

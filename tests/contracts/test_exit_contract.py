@@ -1,4 +1,5 @@
-"""Every command ends with a code of the one table, says so in its help, and turns every fault into exit code 2."""
+"""Every command ends with a code of the one table, says so in its help, and turns every fault into
+exit code 2."""
 
 from __future__ import annotations
 
@@ -46,7 +47,11 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("exits")
     rng = np.random.default_rng(11)
     tensors, config = llama(rng, num_hidden_layers=2)
-    made = {"a": write(root / "a", tensors, config), "b": write(root / "b", noisy(tensors, rng, 0.1), config), "root": root}
+    made = {
+        "a": write(root / "a", tensors, config),
+        "b": write(root / "b", noisy(tensors, rng, 0.1), config),
+        "root": root,
+    }
     assert program("sketch", made["a"], "-o", root / "a.begat").returncode == 0
     assert program("index", "add", root / "index", made["a"], made["b"]).returncode == 0
     (root / "report.json").write_text(program("compare", made["a"], made["b"], "--json").stdout)
@@ -72,15 +77,32 @@ def words_of(command: str, p: dict[str, Path], tmp: Path) -> list[str | Path]:
         "index verify": ["index", "verify", p["root"] / "index"],
         "inspect": ["inspect", p["a"], "--html", tmp / "r.html"],
         "replay": ["replay", p["root"] / "report.json"],
-        "search": ["search", p["root"] / "a.begat", "--index", p["root"] / "index", "--html", tmp / "r.html"],
+        "search": [
+            "search",
+            p["root"] / "a.begat",
+            "--index",
+            p["root"] / "index",
+            "--html",
+            tmp / "r.html",
+        ],
         "serve": ["serve", p["root"] / "index", "--port", "0", "--root", tmp / "absent"],
         "sketch": ["sketch", p["a"], "-o", tmp / "x.begat"],
-        "tree": ["tree", p["a"], p["b"], "--html", tmp / "r.html", "--svg", tmp / "t.svg", "--newick", tmp / "t.nwk"],
+        "tree": [
+            "tree",
+            p["a"],
+            p["b"],
+            "--html",
+            tmp / "r.html",
+            "--svg",
+            tmp / "t.svg",
+            "--newick",
+            tmp / "t.nwk",
+        ],
     }
     return known[command]
 
 
-# --- the table ------------------------------------------------------------------------------------------------
+# --- the table ---
 
 
 @pytest.mark.parametrize("command", ["", *EVERY])
@@ -114,14 +136,24 @@ def test_alone_it_prints_its_help() -> None:
         assert done.stdout == program(*words, "--help").stdout
 
 
-@pytest.mark.parametrize(("words", "meant"), [(("compair",), "compare"), (("inspct", "x"), "inspect"), (("index", "lsit"), "list"), (("TREE",), "tree")])  # fmt: skip
-def test_a_misspelt_command_names_the_one_that_was_meant(words: tuple[str, ...], meant: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("compair",), "compare"),
+        (("inspct", "x"), "inspect"),
+        (("index", "lsit"), "list"),
+        (("TREE",), "tree"),
+    ],
+)
+def test_a_misspelt_command_names_the_one_that_was_meant(
+    words: tuple[str, ...], meant: str
+) -> None:
     done = program(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"Did you mean '{meant}'" in done.stderr and done.stderr.count("\n") == 1
 
 
-# --- faults ---------------------------------------------------------------------------------------------------
+# --- faults ---
 
 
 class Odd(BaseException):
@@ -136,22 +168,46 @@ class Mute(Exception):
 
 
 FAULTS: dict[str, Callable[[], BaseException]] = {
-    "value": lambda: ValueError("unforeseen"), "index": lambda: IndexError("rows 0 to 9"), "lines": lambda: KeyError("two\nlines \x1b[2J"),
-    "deep": lambda: RecursionError("too deep"), "memory": lambda: MemoryError(), "disk": lambda: OSError(5, "Input/output error"),
-    "end": lambda: EOFError(), "asserted": lambda: AssertionError(), "left 1": lambda: SystemExit(1), "left 0": lambda: SystemExit(0),
-    "left with words": lambda: SystemExit("found"), "generator": lambda: GeneratorExit(), "odd": lambda: Odd("odd"), "mute": lambda: Mute(),
-    "text": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "group": lambda: BaseExceptionGroup("some", [ValueError("one")]),
-    "pipe": lambda: BrokenPipeError(32, "Broken pipe"), "stop": lambda: StopIteration(1), "import": lambda: ImportError("no such thing"),
-}  # fmt: skip
+    "value": lambda: ValueError("unforeseen"),
+    "index": lambda: IndexError("rows 0 to 9"),
+    "lines": lambda: KeyError("two\nlines \x1b[2J"),
+    "deep": lambda: RecursionError("too deep"),
+    "memory": lambda: MemoryError(),
+    "disk": lambda: OSError(5, "Input/output error"),
+    "end": lambda: EOFError(),
+    "asserted": lambda: AssertionError(),
+    "left 1": lambda: SystemExit(1),
+    "left 0": lambda: SystemExit(0),
+    "left with words": lambda: SystemExit("found"),
+    "generator": lambda: GeneratorExit(),
+    "odd": lambda: Odd("odd"),
+    "mute": lambda: Mute(),
+    "text": lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+    "group": lambda: BaseExceptionGroup("some", [ValueError("one")]),
+    "pipe": lambda: BrokenPipeError(32, "Broken pipe"),
+    "stop": lambda: StopIteration(1),
+    "import": lambda: ImportError("no such thing"),
+}
 
 
-def broken(words: list[str | Path], nth: int, fault: Callable[[], BaseException], entry: Callable[[], Any] = main) -> tuple[Done, bool]:
-    """Run with `fault()` raised at the n-th call of a function of begat outside the command line's own; was it reached?"""
+def broken(
+    words: list[str | Path],
+    nth: int,
+    fault: Callable[[], BaseException],
+    entry: Callable[[], Any] = main,
+) -> tuple[Done, bool]:
+    """Run with `fault()` raised at the n-th call of a function of begat outside the command line's
+    own; was it reached?"""
     left = [nth]
 
     def hook(frame: FrameType, event: str, _arg: object) -> None:
         name = frame.f_code.co_filename
-        if event == "call" and left[0] > 0 and name.startswith(SOURCE) and not name.startswith((SOURCE + "cli", SOURCE + "errors")):
+        if (
+            event == "call"
+            and left[0] > 0
+            and name.startswith(SOURCE)
+            and not name.startswith((SOURCE + "cli", SOURCE + "errors"))
+        ):
             left[0] -= 1
             if left[0] == 0:
                 sys.setprofile(None)
@@ -168,22 +224,32 @@ def broken(words: list[str | Path], nth: int, fault: Callable[[], BaseException]
 
 def is_one_line(done: Done, start: str = "begat: error: ") -> bool:
     line = done.stderr.removesuffix("\n")
-    return done.stderr.endswith("\n") and line.startswith(start) and line.isprintable() and "Traceback" not in line
+    return (
+        done.stderr.endswith("\n")
+        and line.startswith(start)
+        and line.isprintable()
+        and "Traceback" not in line
+    )
 
 
 RUNS = [c for c in EVERY if c not in ("demo", "serve", "index", "index remove")]
 
 
 @pytest.mark.parametrize("command", RUNS)
-def test_a_fault_anywhere_ends_with_2_and_one_line(command: str, places: dict[str, Path], tmp_path: Path) -> None:
-    """At several depths of every command, whose last may lie beyond its end; a fault that begat foresees may be survived, never a verdict of 1."""
+def test_a_fault_anywhere_ends_with_2_and_one_line(
+    command: str, places: dict[str, Path], tmp_path: Path
+) -> None:
+    """At several depths of every command, whose last may lie beyond its end; a fault that begat
+    foresees may be survived, never a verdict of 1."""
     kinds, reached = list(FAULTS.items()), 0
     for at, nth in enumerate((1, 7, 40, 150, 600, 2500)):
         (folder := tmp_path / str(nth)).mkdir()
         name, fault = kinds[(at + RUNS.index(command)) % len(kinds)]
         done, hit = broken(words_of(command, places, folder), nth, fault)
         reached += hit
-        if hit and not (command == "index verify" and done.stdout.startswith("fault: ")):  # whatever it trips over is damage
+        if hit and not (
+            command == "index verify" and done.stdout.startswith("fault: ")
+        ):  # whatever it trips over is damage
             assert done.returncode == 2, (nth, name, done)
             assert is_one_line(done), (nth, name, done.stderr)
             assert not list(folder.glob("**/.begat-*")), "a draft is left"
@@ -191,7 +257,9 @@ def test_a_fault_anywhere_ends_with_2_and_one_line(command: str, places: dict[st
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_every_kind_of_fault_ends_with_2(name: str, places: dict[str, Path], tmp_path: Path) -> None:
+def test_every_kind_of_fault_ends_with_2(
+    name: str, places: dict[str, Path], tmp_path: Path
+) -> None:
     for nth in (1, 150):
         done, hit = broken(words_of("compare", places, tmp_path), nth, FAULTS[name])
         assert hit and done.returncode == 2 and done.stdout == "", (name, nth, done)
@@ -199,13 +267,20 @@ def test_every_kind_of_fault_ends_with_2(name: str, places: dict[str, Path], tmp
 
 
 @pytest.mark.parametrize("command", [c for c in EVERY if " " not in c])
-def test_a_fault_while_a_command_loads(command: str, places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_while_a_command_loads(
+    command: str, places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(name: str) -> Any:
         raise NameError(f"{name} is broken")
 
     monkeypatch.setattr("begat.cli.commands.import_module", fails)
     done = program(*words_of(command, places, tmp_path))
-    assert done.returncode == 2 and is_one_line(done) and "issue tracker" in done.stderr and "NameError" in done.stderr
+    assert (
+        done.returncode == 2
+        and is_one_line(done)
+        and "issue tracker" in done.stderr
+        and "NameError" in done.stderr
+    )
 
 
 @pytest.mark.parametrize("command", ["compare", "inspect", "decompose", "search", "tree", "audit"])
@@ -222,22 +297,33 @@ def test_a_fault_while_the_page_is_made_keeps_what_was_found(
     done = program(*words_of(command, places, tmp_path))
     assert right.returncode in (0, 1)
     assert done.returncode == 2 and is_one_line(done)
-    assert done.stdout.split("s;")[0].split("seconds")[0][:300] == right.stdout.split("s;")[0].split("seconds")[0][:300]
+    assert (
+        done.stdout.split("s;")[0].split("seconds")[0][:300]
+        == right.stdout.split("s;")[0].split("seconds")[0][:300]
+    )
     assert not (tmp_path / "r.html").exists()
 
 
 def test_traceback_is_shown_where_it_is_asked_for(places: dict[str, Path], tmp_path: Path) -> None:
     words = words_of("compare", places, tmp_path)
-    for given in (["--traceback", *words], [*words, "--traceback"], [words[0], "--traceback", *words[1:]]):
+    for given in (
+        ["--traceback", *words],
+        [*words, "--traceback"],
+        [words[0], "--traceback", *words[1:]],
+    ):
         done, _ = broken(given, 5, FAULTS["value"])
         first, *rest = done.stderr.splitlines()
-        assert done.returncode == 2 and first.startswith("begat: error: ") and "Traceback (most recent call last):" in rest
+        assert (
+            done.returncode == 2
+            and first.startswith("begat: error: ")
+            and "Traceback (most recent call last):" in rest
+        )
         assert program(*given).returncode == 1
     after, _ = broken([*words[:3], "--", "--traceback"], 5, FAULTS["value"])
     assert after.returncode == 2 and "Traceback" not in after.stderr
 
 
-# --- interrupted ----------------------------------------------------------------------------------------------
+# --- interrupted ---
 
 
 @pytest.mark.parametrize("command", RUNS)
@@ -257,25 +343,48 @@ def test_interrupted_ends_with_130(command: str, places: dict[str, Path], tmp_pa
 @pytest.mark.parametrize("wait", [0.3, 0.6, 1.2])
 def test_ctrl_c_while_it_loads_and_works(wait: float, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
-    size = {"num_hidden_layers": 8, "hidden_size": 192, "intermediate_size": 512, "vocab_size": 2000, "num_attention_heads": 12, "num_key_value_heads": 4}
+    size = {
+        "num_hidden_layers": 8,
+        "hidden_size": 192,
+        "intermediate_size": 512,
+        "vocab_size": 2000,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 4,
+    }
     pair = [write(tmp_path / name, *llama(rng, **size)) for name in "ab"]
     run = subprocess.Popen(
-        [sys.executable, "-m", "begat", "compare", *map(str, pair), "--map", "full"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV
+        [sys.executable, "-m", "begat", "compare", *map(str, pair), "--map", "full"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENV,
     )
     time.sleep(wait)
     run.send_signal(signal.SIGINT)
     out, err = run.communicate(timeout=60)
     assert "Traceback" not in err
-    assert (run.returncode, out, err) == (130, "", "begat: interrupted\n") or (run.returncode == 0 and out)
+    assert (run.returncode, out, err) == (130, "", "begat: interrupted\n") or (
+        run.returncode == 0 and out
+    )
 
 
-# --- streams --------------------------------------------------------------------------------------------------
+# --- streams ---
 
 
 def test_a_reader_that_goes_away_changes_nothing(places: dict[str, Path]) -> None:
-    """`begat … | head -c 1`: what was found is still told by the exit code, and nothing is complained of."""
-    for words, code in ((("compare", places["a"], places["b"]), 1), (("compare", "--help"), 0), (("index", "list", places["root"] / "index"), 0)):
-        run = subprocess.Popen([sys.executable, "-m", "begat", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV)
+    """`begat … | head -c 1`: what was found is still told by the exit code, and nothing is
+    complained of."""
+    for words, code in (
+        (("compare", places["a"], places["b"]), 1),
+        (("compare", "--help"), 0),
+        (("index", "list", places["root"] / "index"), 0),
+    ):
+        run = subprocess.Popen(
+            [sys.executable, "-m", "begat", *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENV,
+        )
         assert run.stdout is not None and run.stderr is not None
         run.stdout.close()
         assert run.wait(timeout=60) == code
@@ -286,12 +395,22 @@ def test_a_reader_that_goes_away_changes_nothing(places: dict[str, Path]) -> Non
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout_is_an_error(places: dict[str, Path]) -> None:
     with Path("/dev/full").open("wb") as full:
-        run = subprocess.run([sys.executable, "-m", "begat", "compare", str(places["a"]), str(places["b"])], stdout=full, stderr=subprocess.PIPE, text=True, env=ENV)  # fmt: skip
+        run = subprocess.run(
+            [sys.executable, "-m", "begat", "compare", str(places["a"]), str(places["b"])],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENV,
+        )
     assert run.returncode == 2
-    assert run.stderr.startswith("begat: error: ") and run.stderr.count("\n") == 1 and "No space left" in run.stderr
+    assert (
+        run.stderr.startswith("begat: error: ")
+        and run.stderr.count("\n") == 1
+        and "No space left" in run.stderr
+    )
 
 
-# --- the lab --------------------------------------------------------------------------------------------------
+# --- the lab ---
 
 
 def test_the_lab_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

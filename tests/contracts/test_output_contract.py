@@ -1,4 +1,5 @@
-"""Every option that names a file to write: nothing that is read is lost, the place is checked before work, results reach stdout first."""
+"""Every option that names a file to write: nothing that is read is lost, the place is checked
+before work, results reach stdout first."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ from builders import llama, noisy, write
 from programs import program
 
 
-def output_options(group: click.Group = cli, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+def output_options(
+    group: click.Group = cli, before: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """(command, option) of every output."""
     context = click.Context(group)
     for name in group.list_commands(context):
@@ -41,7 +44,10 @@ IDS = [" ".join((*command, option)) for command, option in OPTIONS]
 def models(tmp_path: Path) -> dict[str, Path]:
     rng = np.random.default_rng(5)
     tensors, config = llama(rng, num_hidden_layers=2)
-    made = {"a": write(tmp_path / "a", tensors, config), "b": write(tmp_path / "b", noisy(tensors, rng, 0.1), config)}
+    made = {
+        "a": write(tmp_path / "a", tensors, config),
+        "b": write(tmp_path / "b", noisy(tensors, rng, 0.1), config),
+    }
     (made["b"] / "tokenizer.json").write_text("{}")
     (made["b"] / "README.md").write_text("# card")
     (made["b"] / "LICENSE").write_text("text")
@@ -54,17 +60,26 @@ def models(tmp_path: Path) -> dict[str, Path]:
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("index")
     tensors, config = llama(np.random.default_rng(6), num_hidden_layers=2)
-    assert program("index", "add", root / "index", write(root / "known", tensors, config)).returncode == 0
+    assert (
+        program("index", "add", root / "index", write(root / "known", tensors, config)).returncode
+        == 0
+    )
     return root
 
 
 def words_of(command: tuple[str, ...], m: dict[str, Path], index: Path) -> list[str | Path]:
     """A run of the command that reads `b`, or the index."""
     return {
-        "audit": ["audit", m["b"], "--references", m["a"]], "compare": ["compare", m["a"], m["b"]], "decompose": ["decompose", m["b"], "--parents", m["a"]],
-        "demo": ["demo", "--no-open"], "index show": ["index", "show", index / "index", "known"], "inspect": ["inspect", m["b"]],
-        "search": ["search", m["b"], "--index", index / "index"], "sketch": ["sketch", m["b"]], "tree": ["tree", m["a"], m["b"]],
-    }[" ".join(command)]  # fmt: skip
+        "audit": ["audit", m["b"], "--references", m["a"]],
+        "compare": ["compare", m["a"], m["b"]],
+        "decompose": ["decompose", m["b"], "--parents", m["a"]],
+        "demo": ["demo", "--no-open"],
+        "index show": ["index", "show", index / "index", "known"],
+        "inspect": ["inspect", m["b"]],
+        "search": ["search", m["b"], "--index", index / "index"],
+        "sketch": ["sketch", m["b"]],
+        "tree": ["tree", m["a"], m["b"]],
+    }[" ".join(command)]
 
 
 def refused(words: list[str | Path], option: str, target: Path) -> str:
@@ -74,7 +89,9 @@ def refused(words: list[str | Path], option: str, target: Path) -> str:
     assert (done.returncode, done.stdout) == (2, ""), (option, target, done)
     assert done.stderr.startswith("begat: error: ") and done.stderr.count("\n") == 1
     assert (target.read_bytes() if target.is_file() else None) == before
-    assert (sorted(target.parent.iterdir()) if target.parent.is_dir() else None) == there, "a draft is left"
+    assert (sorted(target.parent.iterdir()) if target.parent.is_dir() else None) == there, (
+        "a draft is left"
+    )
     return done.stderr
 
 
@@ -90,7 +107,11 @@ def test_every_file_to_write_is_of_the_one_type() -> None:
     from begat_lab.cli.commands import cli as lab
 
     for p in (*look(cli), *look(lab)):
-        if isinstance(p, click.Option) and p.name in words and not (isinstance(p.type, click.Path) and not p.type.file_okay):
+        if (
+            isinstance(p, click.Option)
+            and p.name in words
+            and not (isinstance(p.type, click.Path) and not p.type.file_okay)
+        ):
             assert p.type is OUTPUT, p
         if isinstance(p.type, click.Path) and not p.type.dir_okay and p.type is not OUTPUT:
             assert p.name == "signature_key", f"{p} is neither an output nor a known input"
@@ -98,22 +119,41 @@ def test_every_file_to_write_is_of_the_one_type() -> None:
 
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=IDS)
-def test_nothing_that_is_read_is_overwritten(command: tuple[str, ...], option: str, models: dict[str, Path], index: Path) -> None:
+def test_nothing_that_is_read_is_overwritten(
+    command: tuple[str, ...], option: str, models: dict[str, Path], index: Path
+) -> None:
     words = words_of(command, models, index)
     if command == ("demo",):
         from begat.demo import data_folder
 
-        assert "would be overwritten" in refused(words, option, Path(data_folder()) / "parent" / "model.safetensors")
+        assert "would be overwritten" in refused(
+            words, option, Path(data_folder()) / "parent" / "model.safetensors"
+        )
         return
     if command == ("index", "show"):
         targets = [f for f in (index / "index").rglob("*") if f.is_file()]
     else:
         b, root = models["b"], models["root"]
-        targets = [b / n for n in ("model.safetensors", "config.json", "tokenizer.json", "README.md", "LICENSE", "sub/weights.dat")]
+        targets = [
+            b / n
+            for n in (
+                "model.safetensors",
+                "config.json",
+                "tokenizer.json",
+                "README.md",
+                "LICENSE",
+                "sub/weights.dat",
+            )
+        ]
         (root / "link").symlink_to(b / "model.safetensors")
         os.link(b / "config.json", root / "hard.html")
         (root / "folder").symlink_to(b)
-        targets += [root / "link", root / "hard.html", root / "folder" / "config.json", b / "sub" / ".." / "config.json"]
+        targets += [
+            root / "link",
+            root / "hard.html",
+            root / "folder" / "config.json",
+            b / "sub" / ".." / "config.json",
+        ]
     if command == ("search",):
         targets += [f for f in (index / "index").iterdir() if f.is_file()]
     for target in targets:
@@ -122,14 +162,23 @@ def test_nothing_that_is_read_is_overwritten(command: tuple[str, ...], option: s
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=IDS)
 def test_a_place_that_will_not_do_is_told_before_any_work(
-    command: tuple[str, ...], option: str, models: dict[str, Path], index: Path, monkeypatch: pytest.MonkeyPatch
+    command: tuple[str, ...],
+    option: str,
+    models: dict[str, Path],
+    index: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words, root = words_of(command, models, index), models["root"]
 
     def worked(*_args: object, **_more: object) -> None:
         raise AssertionError("work was begun")
 
-    for name in ("begat.source.reader.FileReader.rows", "begat.source.open._open", "begat.index.manage.fetch", "begat.index.manage.show"):
+    for name in (
+        "begat.source.reader.FileReader.rows",
+        "begat.source.open._open",
+        "begat.index.manage.fetch",
+        "begat.index.manage.show",
+    ):
         monkeypatch.setattr(name, worked)
     (root / "file").write_text("x")
     (root / "dangling").symlink_to(root / "nowhere" / "r.html")
@@ -143,10 +192,24 @@ def test_a_place_that_will_not_do_is_told_before_any_work(
             assert program(*words, option, target).returncode == 2
 
 
-@pytest.mark.parametrize(("command", "option"), [(c, o) for c, o in OPTIONS if c not in (("demo",), ("index", "show"))], ids=lambda x: "-".join(x) if isinstance(x, tuple) else x)  # fmt: skip
-def test_a_new_file_may_not_become_part_of_a_model(command: tuple[str, ...], option: str, models: dict[str, Path], index: Path) -> None:
-    for name in ("adapter_config.json", "model.safetensors.index.json", "pytorch_model.bin", "tokenizer.model", "x.gguf"):
-        assert "part of an input" in refused(words_of(command, models, index), option, models["b"] / name)
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(c, o) for c, o in OPTIONS if c not in (("demo",), ("index", "show"))],
+    ids=lambda x: "-".join(x) if isinstance(x, tuple) else x,
+)
+def test_a_new_file_may_not_become_part_of_a_model(
+    command: tuple[str, ...], option: str, models: dict[str, Path], index: Path
+) -> None:
+    for name in (
+        "adapter_config.json",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "tokenizer.model",
+        "x.gguf",
+    ):
+        assert "part of an input" in refused(
+            words_of(command, models, index), option, models["b"] / name
+        )
 
 
 def test_reports_may_lie_in_a_models_folder_and_be_written_anew(models: dict[str, Path]) -> None:
@@ -155,7 +218,15 @@ def test_reports_may_lie_in_a_models_folder_and_be_written_anew(models: dict[str
         assert program("compare", models["a"], models["b"], "--html", page).returncode == 1
         assert page.read_text().startswith("<!doctype html>")
     for _ in range(2):
-        done = program("audit", models["b"], "--references", models["a"], "--no-weights", "--sarif", models["b"] / "found.json")
+        done = program(
+            "audit",
+            models["b"],
+            "--references",
+            models["a"],
+            "--no-weights",
+            "--sarif",
+            models["b"] / "found.json",
+        )
         assert done.returncode in (0, 1, 3), done
     assert json.loads((models["b"] / "found.json").read_text())["version"] == "2.1.0"
 
@@ -180,11 +251,21 @@ def test_weights_are_not_overwritten_wherever_they_lie(models: dict[str, Path]) 
 
 
 def test_two_outputs_are_two_files(models: dict[str, Path]) -> None:
-    done = program("tree", models["a"], models["b"], "--svg", models["root"] / "x", "--html", models["root"] / "." / "x")
+    done = program(
+        "tree",
+        models["a"],
+        models["b"],
+        "--svg",
+        models["root"] / "x",
+        "--html",
+        models["root"] / "." / "x",
+    )
     assert done.returncode == 2 and "named by both --svg and --html" in done.stderr
 
 
-def test_the_verdict_reaches_stdout_whatever_becomes_of_the_page(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_verdict_reaches_stdout_whatever_becomes_of_the_page(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -197,7 +278,9 @@ def test_the_verdict_reaches_stdout_whatever_becomes_of_the_page(models: dict[st
     assert page.read_text() == "old" and not list(models["root"].glob(".begat*"))
 
 
-def test_sketch_writes_beside_by_default_and_never_onto_its_model(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sketch_writes_beside_by_default_and_never_onto_its_model(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(models["root"])
     assert program("sketch", "b").returncode == 0
     assert (models["root"] / "b.begat").is_file()
@@ -219,10 +302,12 @@ def test_exports_go_into_new_folders_only(models: dict[str, Path], index: Path) 
         assert program("index", "export", index / "index", where).returncode == 2
 
 
-# --- writing --------------------------------------------------------------------------------------------------
+# --- writing ---
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = tmp_path / "x.txt"
     write_whole(place, "one\ntwo\n")
     assert place.read_bytes() == b"one\ntwo\n"

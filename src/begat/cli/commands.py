@@ -1,7 +1,8 @@
-"""The `begat` command group. Commands load when called, so that `begat compare` pays for nothing else.
+"""The `begat` command group. Commands load when called, so that `begat compare` pays for nothing
+else.
 
-Enters: words.  Leaves: the exit code that the command returns (`exits.py`).  To add a command: one file, named here, one row in
-`exits.py`.
+Enters: words.  Leaves: the exit code that the command returns (`exits.py`).  To add a command: one
+file, named here, one row in `exits.py`.
 """
 
 from __future__ import annotations
@@ -37,9 +38,13 @@ class Group(click.Group):
     """A group that suggests a command for a misspelt one, and alone prints its help."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **{"no_args_is_help": False, "invoke_without_command": True, **more})
+        super().__init__(
+            *args, **{"no_args_is_help": False, "invoke_without_command": True, **more}
+        )
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does; an unknown command names those that it may have meant."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             near = difflib.get_close_matches(args[0].lower(), self.list_commands(ctx), 2, 0.6)
@@ -57,7 +62,8 @@ class Group(click.Group):
 
 
 class Lazy(Group):
-    """A group that imports a command's module only when it is asked for, and takes `--traceback` anywhere.
+    """A group that imports a command's module only when it is asked for, and takes `--traceback`
+    anywhere.
 
     Args:
         modules: command → module that holds it, under its own name with `_` for `-`.
@@ -73,7 +79,9 @@ class Lazy(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.modules:
             return None
-        command: click.Command = getattr(import_module(self.modules[cmd_name]), cmd_name.replace("-", "_"))
+        command: click.Command = getattr(
+            import_module(self.modules[cmd_name]), cmd_name.replace("-", "_")
+        )
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -84,7 +92,9 @@ class Lazy(Group):
         return super().parse_args(ctx, args)
 
     def run(self, words: Sequence[str], program: str) -> Any:
-        """Run words; returns what the command returned. Every exception passes, where `main` makes an `Abort` of some."""
+        """Run words; returns what the command returned. Every exception passes, where `main` makes
+        an `Abort` of some.
+        """
         complete = f"_{program}_COMPLETE".replace("-", "_").upper()
         if instruction := os.environ.get(complete):
             return shell_complete(self, {}, program, complete, instruction)
@@ -97,7 +107,10 @@ class Lazy(Group):
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 traceback_option = click.option(
-    TRACEBACK, is_flag=True, expose_value=False, help="Show where an error came from; may stand behind the command too."
+    TRACEBACK,
+    is_flag=True,
+    expose_value=False,
+    help="Show where an error came from; may stand behind the command too.",
 )
 
 
@@ -111,7 +124,12 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 
 @click.group(cls=Lazy, modules=_COMMANDS, epilog=epilog(), context_settings=SETTINGS)
 @click.option(
-    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version and exit."
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
 )
 @traceback_option
 def cli() -> None:

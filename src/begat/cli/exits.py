@@ -1,8 +1,9 @@
 """The one table of exit codes: what 0, 1, 2, 3 and 130 mean for every command.
 
-Enters: nothing.  Leaves: the codes, what each means for a command, and the `--help` epilog made of that. docs/cli.md and
-`tests/contracts/test_exit_contract.py` read this table too; verdicts are mapped to codes in `begat/verdict/policy.toml`, and
-the contract test holds the two together. How an exception becomes a code: `begat.cli.guard`.
+Enters: nothing.  Leaves: the codes, what each means for a command, and the `--help` epilog made of
+that. docs/cli.md and `tests/contracts/test_exit_contract.py` read this table too; verdicts are
+mapped to codes in `begat/verdict/policy.toml`, and the contract test holds the two together. How an
+exception becomes a code: `begat.cli.guard`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Exits:
 #: what the codes mean in general: the epilog of `begat` itself
 GENERAL = Exits(
     "nothing found, or done",
-    "found: dependence, relatives, a recipe, findings, a difference (each command's --help says what)",
+    "found: dependence, relatives, a recipe, findings, a difference (see each command's --help)",
     "cannot test: the reason is in the first line, and what would make it possible",
 )
 
@@ -81,7 +82,9 @@ TABLE: dict[str, Exits] = {
 
 
 def exits_of(command: str) -> Exits:
-    """The row of a command ("index add"), or of its group; `GENERAL` for "". KeyError for a command that has none."""
+    """The row of a command ("index add"), or of its group; `GENERAL` for "". KeyError for a command
+    that has none.
+    """
     if not command:
         return GENERAL
     return TABLE[command] if command in TABLE else TABLE[command.split()[0]]

@@ -1,10 +1,12 @@
 """Run a command line so that it ends with one of the table's exit codes, whatever happens inside.
 
-Enters: a program's name and a function that loads its click group.  Leaves: `SystemExit`.  The codes: `exits.py`.
+Enters: a program's name and a function that loads its click group.  Leaves: `SystemExit`.  The
+codes: `exits.py`.
 
-An exception that nobody foresaw must not leave with Python's exit code 1, which means "found". It becomes one line that says it
-is a fault of the program, and exit code 2; `--traceback` shows the rest. Next to nothing is imported before the `try`, so that
-a broken installation, or Ctrl-C while packages load, ends the same way.
+An exception that nobody foresaw must not leave with Python's exit code 1, which means "found". It
+becomes one line that says it is a fault of the program, and exit code 2; `--traceback` shows the
+rest. Next to nothing is imported before the `try`, so that a broken installation, or Ctrl-C while
+packages load, ends the same way.
 """
 
 from __future__ import annotations
@@ -22,18 +24,22 @@ TRACEBACK = "--traceback"
 REPORT = "begat's issue tracker"
 
 
-def guarded(program: str, load: Callable[[], Any], *, interrupted: str = "interrupted", missing: str = "") -> NoReturn:
+def guarded(
+    program: str, load: Callable[[], Any], *, interrupted: str = "interrupted", missing: str = ""
+) -> NoReturn:
     """Run the click group that `load` returns on `sys.argv` and leave with an exit code.
 
     Args:
         program: how lines on stderr begin.
         load: imports and returns the group, which has `run(words, program)`.
         interrupted: what is said after Ctrl-C.
-        missing: what to install where a package is missing that the program can be installed without; "" = that is a fault.
+        missing: what to install where a package is missing that the program can be installed
+            without; "" = that is a fault.
     """
     before = sys.stdout
     try:
-        if before is not None and before is sys.__stdout__:  # a stream put in its place (tests) is left alone
+        # a stream put in its place (tests) is left alone
+        if before is not None and before is sys.__stdout__:
             sys.stdout = _Quiet(before)
         code = load().run(sys.argv[1:], program)
         sys.stdout.flush()
@@ -57,7 +63,9 @@ def guarded(program: str, load: Callable[[], Any], *, interrupted: str = "interr
 
 
 def _code(name: str) -> int:
-    """A code of the table, which is imported late so that little can be interrupted before the `try` above."""
+    """A code of the table, which is imported late so that little can be interrupted before the
+    `try` above.
+    """
     from begat.cli import exits
 
     return int(getattr(exits, name))
@@ -82,25 +90,30 @@ def _line(program: str, err: BaseException, missing: str) -> str:
     if isinstance(err, OSError) and err.strerror:
         return f"{printable(err.filename or 'input or output', 400)}: {printable(err.strerror)}"
     what = f"{type(err).__name__}: {err}" if str(err) else type(err).__name__
-    return f"a fault of {program}: {printable(what)}; fix: report it on {REPORT} with what {TRACEBACK} prints"
+    fix = f"report it on {REPORT} with what {TRACEBACK} prints"
+    return f"a fault of {program}: {printable(what)}; fix: {fix}"
 
 
 def _interrupted(program: str, words: str, err: BaseException) -> NoReturn:
     import signal
 
     try:  # noqa: SIM105  (contextlib is not imported for this)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once, and prints nothing either
+        # a second Ctrl-C ends at once, and prints nothing either
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     except ValueError:
         pass  # not in the main thread
-    # Python kills itself with SIGINT in the end where code it compiled from text was interrupted (`unhandled_keyboard_interrupt`
-    # in CPython's pythonrun.c), handled or not; running such code to its end takes that back
+    # Python kills itself with SIGINT in the end where code it compiled from text was interrupted
+    # (`unhandled_keyboard_interrupt` in CPython's pythonrun.c), handled or not; running such code
+    # to its end takes that back
     exec("")  # noqa: S102
     _say(f"{program}: {words}", err)
     _leave(_code("INTERRUPTED"))
 
 
 def _say(line: str, err: BaseException) -> None:
-    """One line on stderr, and below it the traceback where it was asked for. What cannot be said is not said."""
+    """One line on stderr, and below it the traceback where it was asked for. What cannot be said is
+    not said.
+    """
     try:
         stop_progress()
         text = line + "\n"
@@ -127,7 +140,7 @@ def stop_progress() -> None:
         module.stop_all()
 
 
-# --- leaving -------------------------------------------------------------------------------------------------
+# --- leaving ---
 
 
 class _Leave(SystemExit):
@@ -135,7 +148,9 @@ class _Leave(SystemExit):
 
 
 def _leave(code: int) -> NoReturn:
-    """End with `code`; what is still in stdout's buffer must not turn it into another while Python ends."""
+    """End with `code`; what is still in stdout's buffer must not turn it into another while Python
+    ends.
+    """
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -155,7 +170,9 @@ def _drop_stdout() -> None:
 
 
 class _Quiet:
-    """A text stream whose reader may go away (`begat … | head`): that is no error, and what was found stays found."""
+    """A text stream whose reader may go away (`begat … | head`): that is no error, and what was
+    found stays found.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

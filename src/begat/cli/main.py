@@ -1,6 +1,7 @@
 """The entry point of `begat`: as little as can be imported before a fault, or Ctrl-C, is caught.
 
-Enters: argv.  Leaves: an exit code (`exits.py`), always by `guard.py`.  The commands: `commands.py`.
+Enters: argv.  Leaves: an exit code (`exits.py`), always by `guard.py`.  The commands:
+`commands.py`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Where a command's results go: stdout first, then files, none of which may be something that was read.
+"""Where a command's results go: stdout first, then files, none of which may be something that was
+read.
 
-Enters: the inputs and output files that a command was given; then its exit code, what it prints and what it writes.  Leaves:
-stdout, files (`begat.files`), the exit code.
+Enters: the inputs and output files that a command was given; then its exit code, what it prints and
+what it writes.  Leaves: stdout, files (`begat.files`), the exit code.
 
-Every command with an output option uses `OUTPUT` as its type, calls `check_outputs` before any work and `deliver` after it
-(`tests/contracts/test_output_contract.py`). So a place that cannot be written to is told at once, and the verdict reaches
-stdout whatever becomes of the files.
+Every command with an output option uses `OUTPUT` as its type, calls `check_outputs` before any work
+and `deliver` after it (`tests/contracts/test_output_contract.py`). So a place that cannot be
+written to is told at once, and the verdict reaches stdout whatever becomes of the files.
 """
 
 from __future__ import annotations
@@ -34,15 +35,20 @@ class OutputFile(click.Path):
 
 OUTPUT = OutputFile()
 
-#: endings of what begat writes and never reads as part of a model; such a file may be written anew where models lie
+#: endings of what begat writes and never reads as part of a model; such a file may be written anew
+#: where models lie
 _REPORTS = (".html", ".htm", ".svg", ".nwk", ".newick", ".graphml", ".sarif", ".begat")
 #: names of a model's or a release's files beside the weights, and endings of these
-_PARTS = ("config.json", "adapter_config.json", "generation_config.json", "tokenizer_config.json", "added_tokens.json",
-          "special_tokens_map.json", "tokenizer.json", "tekken.json", "vocab.json", "vocab.txt", "merges.txt", "params.json",
-          "preprocessor_config.json", "chat_template.jinja", "readme.md")  # fmt: skip
+_PARTS = (
+    "config.json", "adapter_config.json", "generation_config.json", "preprocessor_config.json", "params.json",
+    "tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "tekken.json",
+    "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja", "readme.md",
+)  # fmt: skip
 _PART_STARTS = ("license", "licence", "notice", "copying", "index.sqlite", "manifest.jsonl")
-_PART_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".data", ".h5", ".msgpack", ".npz",
-                 ".index.json", ".model", ".tiktoken", ".py", ".whl", ".zip", ".tar.gz", ".lance")  # fmt: skip
+_PART_ENDINGS = (
+    ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".data", ".h5", ".msgpack", ".npz",
+    ".index.json", ".model", ".tiktoken", ".py", ".whl", ".zip", ".tar.gz", ".lance",
+)  # fmt: skip
 _ELSEWHERE = "name another place"
 
 
@@ -51,11 +57,12 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Pat
 
     Args:
         outputs: option → where its file is to be written; None where it was not given.
-        inputs: files and folders that the command reads; addresses (`s3://…`) and None are passed over.
+        inputs: files and folders that the command reads; addresses (`s3://…`) and None are passed
+            over.
 
     Raises:
-        InputError: the folder is absent or not writable; the file is an input, lies in an input folder and is not a report, holds
-            weights, or is named by two options.
+        InputError: the folder is absent or not writable; the file is an input, lies in an input
+            folder and is no report, holds weights, or is named by two options.
     """
     asked = {option: path for option, path in outputs.items() if path is not None}
     if not asked:
@@ -66,14 +73,20 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Pat
         try:
             _check(path, read)
         except OSError as err:
-            raise InputError(f"output cannot be written: {err.strerror}", file=path, fix=_ELSEWHERE) from None
+            raise InputError(
+                f"output cannot be written: {err.strerror}", file=path, fix=_ELSEWHERE
+            ) from None
         real = os.path.realpath(path)
         if real in seen and not _special(Path(real)):
-            raise InputError(f"is named by both {seen[real]} and {option}", file=path, fix="name two files")
+            raise InputError(
+                f"is named by both {seen[real]} and {option}", file=path, fix="name two files"
+            )
         seen[real] = option
 
 
-def deliver(code: int, show: Callable[[], object], *files: tuple[Path | None, Callable[[], str | bytes]]) -> int:
+def deliver(
+    code: int, show: Callable[[], object], *files: tuple[Path | None, Callable[[], str | bytes]]
+) -> int:
     """Print by `show`, then write the files that were asked for; returns `code`.
 
     Each is tried whatever became of the others; the first error is raised in the end.
@@ -96,7 +109,9 @@ def deliver(code: int, show: Callable[[], object], *files: tuple[Path | None, Ca
 
 
 def lazily(name: str) -> Callable[..., Any]:
-    """The function "module:name", whose module (a presenter, jinja2 or rich with it) is imported when it is called."""
+    """The function "module:name", whose module (a presenter, jinja2 or rich with it) is imported
+    when it is called.
+    """
 
     def call(*args: object) -> Any:
         module, _, function = name.partition(":")
@@ -109,7 +124,11 @@ def _check(path: Path, read: list[Path]) -> None:
     target = Path(os.path.realpath(path))
     folder = target.parent
     if not folder.is_dir():
-        raise InputError("report cannot be written: there is no such folder", file=path, fix=f"make the folder, or {_ELSEWHERE}")
+        raise InputError(
+            "report cannot be written: there is no such folder",
+            file=path,
+            fix=f"make the folder, or {_ELSEWHERE}",
+        )
     if target.is_dir():
         raise InputError("report cannot be written: this is a folder", file=path, fix="name a file")
     if not target.exists():
@@ -132,8 +151,14 @@ def _check_existing(path: Path, target: Path, read: list[Path]) -> None:
             raise InputError("is an input and would be overwritten", file=path, fix=_ELSEWHERE)
         named = one.is_dir()
         for file in _files(one) if named else _beside(one):
-            if mine == _identity(file) and not (file.name.lower().endswith(_REPORTS) or _by_begat(file)):
-                raise InputError(f"belongs to the input {one} and would be overwritten", file=path, fix=_ELSEWHERE)
+            if mine == _identity(file) and not (
+                file.name.lower().endswith(_REPORTS) or _by_begat(file)
+            ):
+                raise InputError(
+                    f"belongs to the input {one} and would be overwritten",
+                    file=path,
+                    fix=_ELSEWHERE,
+                )
     if target.is_file() and _holds_weights(target):
         raise InputError("holds weights and would be overwritten", file=path, fix=_ELSEWHERE)
 
@@ -145,8 +170,14 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _beside(file: Path) -> Iterator[Path]:
-    """What is read with a weight file that was named alone: shards, config, tokenizer, and an ONNX file's outside data."""
-    yield from (other for other in file.parent.glob("*") if _is_part(other.name) or other.name.startswith(file.stem))
+    """What is read with a weight file that was named alone: shards, config, tokenizer, and an ONNX
+    file's outside data.
+    """
+    yield from (
+        other
+        for other in file.parent.glob("*")
+        if _is_part(other.name) or other.name.startswith(file.stem)
+    )
     if file.suffix.lower() == ".onnx":
         from begat.source import open_checkpoint
 
@@ -185,7 +216,9 @@ def _special(file: Path) -> bool:
 
 
 def _by_begat(file: Path) -> bool:
-    """A BOM, findings or statement that begat wrote: they are JSON, as a model's own files are, and say who made them."""
+    """A BOM, findings or statement that begat wrote: they are JSON, as a model's own files are, and
+    say who made them.
+    """
     if not file.name.lower().endswith((".json", ".jsonl")) or _is_part(file.name):
         return False
     with file.open("rb") as f:

@@ -1,4 +1,5 @@
-"""What the exit codes of `begat-lab` mean. The codes, and what 2 and 130 always mean: `begat.cli.exits`.
+"""What the exit codes of `begat-lab` mean. The codes, and what 2 and 130 always mean:
+`begat.cli.exits`.
 
 The lab makes and measures; it judges nothing, so no command ends with 1 or 3.
 """
