@@ -133,7 +133,8 @@ def pair_truth(a: Toy, b: Toy, detectable: bool = True, hollow: bool = False) ->
     links, weak = _links(a, b)
     common = a.steps & b.steps
     only_a, only_b = (frozenset(op for _, op in x.steps - common) for x in (a, b))
-    equal = (bool(common) and only_a | only_b <= PRESERVING) or (not hollow and _equal(a, b))
+    x, y = ([], []) if hollow else (_contents(a), _contents(b))
+    equal = (bool(common) and only_a | only_b <= PRESERVING) or (not hollow and x == y)
     return PairTruth(
         relation=_relation({op for _, op in common}, only_a | only_b, a.steps <= b.steps or b.steps <= a.steps, equal),
         direction=_direction(a, b, common),
@@ -146,6 +147,7 @@ def pair_truth(a: Toy, b: Toy, detectable: bool = True, hollow: bool = False) ->
         towers_a=a.towers,
         towers_b=b.towers,
         equal=equal,
+        kept=sum(map(set(x).__contains__, y)),
         config=frozenset(k for k in {*a.config, *b.config} - _HARMLESS if a.config.get(k) != b.config.get(k)),
         component=_component(links, a, b),
         detectable=detectable,
@@ -188,12 +190,9 @@ def _places(toy: Toy) -> frozenset[Place]:
     return frozenset(p.place for p in toy.pieces.values() if p.is_matrix)
 
 
-def _equal(a: Toy, b: Toy) -> bool:
-    """The same tensors by content, in any order, under any names, in any type that holds the
-    values.
-    """
-    x, y = (sorted(_content(v) for v in as_stored(t).values()) for t in (a, b))
-    return x == y
+def _contents(toy: Toy) -> list[str]:
+    """Digests of its tensors by content: names, order and types that hold the values aside."""
+    return sorted(_content(v) for v in as_stored(toy).values())
 
 
 def _content(values: Array) -> str:
@@ -233,7 +232,7 @@ def model_truth(toy: Toy) -> ModelTruth:
         copied_layers=frozenset(frozenset(x) for x in layers.values() if len(x) > 1),
         copied_experts=frozenset(frozenset(x) for x in experts.values() if len(x) > 1),
         rounded=_rounded(toy, done),
-        zeroed=any(_mostly(p.values == 0, 0.02) for p in matrices),
+        zeroed=any(_mostly(p.values == 0, 0.02) for p in toy.pieces.values() if p.is_matrix),
         low_rank=any(np.linalg.matrix_rank(p.values) <= min(p.values.shape) // 2 for p in matrices),
         new_rows=toy.new_rows,
         operations=done,

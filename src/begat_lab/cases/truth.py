@@ -80,6 +80,7 @@ class PairTruth:
     towers_a: tuple[str, ...]
     towers_b: tuple[str, ...]
     equal: bool
+    kept: int
     config: frozenset[str]
     component: str
     detectable: bool = True
