@@ -11,7 +11,7 @@ from begat.claims import CLAIMS
 from begat.signals.inspect import FINDINGS
 from begat.verdict.kinds import KINDS
 from begat.verdict.policy import POLICY, VERDICTS
-from begat_lab.cases.architectures import llama, llava, qwen_moe, t5
+from begat_lab.cases.architectures import gpt_oss, llama, llava, qwen_moe, t5
 from begat_lab.cases.ask import Record
 from begat_lab.cases.checks import RULES, alone, check, comparison
 from begat_lab.cases.checks.kinds import FACTS
@@ -43,6 +43,7 @@ MIXTURE = qwen_moe(1, **SMALL)
 EXPERTS = truth(MIXTURE, experts.drawn_anew(MIXTURE, [1, 3], 4))
 PRUNED = truth(MIXTURE, experts.chosen(MIXTURE, [[2, 0], [1, 3], [0, 3]], "experts-left-out"))
 MEANS = truth(MIXTURE, experts.averaged_in_pairs(MIXTURE))
+OSS = truth(gpt_oss(1), encoded.mxfp4(gpt_oss(1)))
 EMBEDDING = truth(PARENT, vocabulary.of_other(llama(5, **SMALL), PARENT))
 START = training.initialised(PARENT, 6)
 TWINS = truth(training.grown(START, 7), training.grown(START, 8))
@@ -105,6 +106,8 @@ VISION = truth(BOTH, parts.taken(llava(2), BOTH, "tower-taken", lambda n, p: n.s
         (VISION, False, say("scope", "A and B", "whole")),
         (TWINS, True, say("trained", "A and B", "initial")),
         (TWINS, False, say("trained", "A and B", "trained")),
+        (OSS, False, say("absent", "B", "expert-units")),
+        (TUNED, True, say("absent", "B", "expert-units")),
         (STRANGER, True, say("chance", "20 hits", "", number=1.1)),
         (STRANGER, False, say("chance", "170 hits", "", number=21.0)),
     ],

@@ -150,6 +150,8 @@ def pair_truth(a: Toy, b: Toy, detectable: bool = True, hollow: bool = False) ->
         kept=sum(map(set(x).__contains__, y)),
         config=frozenset(k for k in {*a.config, *b.config} - _HARMLESS if a.config.get(k) != b.config.get(k)),
         component=_component(links, a, b),
+        axes_a=_axes(a),
+        axes_b=_axes(b),
         detectable=detectable,
     )
 
@@ -184,6 +186,10 @@ def _links(a: Toy, b: Toy) -> tuple[set[tuple[Place, Place]], set[tuple[Place, P
             for place, matrix in by_draw.get(draw, ()):
                 found[not (matrix and piece.is_matrix)].add((place, piece.place))
     return found
+
+
+def _axes(toy: Toy) -> frozenset[str]:
+    return frozenset(axis for p in toy.pieces.values() for axis in p.axes)
 
 
 def _places(toy: Toy) -> frozenset[Place]:

@@ -84,6 +84,9 @@ def of_comparison(v: Verdict, a: str, b: str) -> list[Statement]:
                 number=hits / max(expected, 1.0),
             )
         )
+    for axis in v.axes:
+        if axis.not_run in ("A has none", "B has none"):
+            out.append(Statement("compare", "absent", axis.not_run[0], axis.axis, a, b))
     if v.trained is not None and v.verdict not in ("derived", "shared-initialisation"):
         out.append(Statement("compare", "trained", "A and B", v.trained.state, a, b, withheld=v.trained.state == "unknown"))
     return out

@@ -63,6 +63,7 @@ class PairTruth:
         equal: the two hold the same values, tensor by tensor, whatever their names and number
             types.
         config: keys by which the two configs differ in a way that changes the model.
+        axes_a, axes_b: names of the axes that tensors have ("unit", "expert", "kv*value", …).
         component: the only component that is linked ("embedding", "vision tower", …), "" where
             several are, or none.
         detectable: begat should see a dependence; False where no method that looks at weights could
@@ -83,6 +84,8 @@ class PairTruth:
     kept: int
     config: frozenset[str]
     component: str
+    axes_a: frozenset[str]
+    axes_b: frozenset[str]
     detectable: bool = True
 
     @property

@@ -33,9 +33,9 @@ def check(statement: Statement, truth: Truth) -> Answer:
     return rule(statement, truth) if rule is not None else ("unverifiable", "no rule")
 
 
-def unsaid(command: str, result: Any, truth: Truth) -> Iterator[tuple[str, str]]:
+def unsaid(command: str, result: Any, truth: Truth, models: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """(what, why) of what a right answer has to say beyond its claims."""
     if command == "compare":
-        yield from comparison.unsaid(result, truth.pairs["a", "b"])
+        yield from comparison.unsaid(result, truth.pairs[models[0], models[1]])
     elif command == "decompose":
         yield from recipe.unsaid(result, truth)

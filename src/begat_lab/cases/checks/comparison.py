@@ -26,6 +26,8 @@ RELATIONS: dict[str, frozenset[str]] = {
 }
 #: hits over what chance explains, of independent models, from which the figure is no chance figure
 _FAR = 3.0
+#: axis of begat's tests → axes of tensors by which a model has it
+_AXES = {"experts": {"expert"}, "expert-units": {"expert"}, "residual": {"residual"}, "kv-heads": {"kv*value"}}
 
 
 def _pair(s: Statement, truth: Truth) -> PairTruth:
@@ -162,6 +164,14 @@ def config(s: Statement, truth: Truth) -> Answer:
     return judged(s.subject in t.config or s.subject.split(".")[-1] in t.config, f"they disagree on {sorted(t.config)}")
 
 
+def absent(s: Statement, truth: Truth) -> Answer:
+    """Of units or heads that a side is said not to have."""
+    t = _pair(s, truth)
+    if s.value not in _AXES:
+        return UNVERIFIABLE
+    return judged(not _AXES[s.value] & (t.axes_a if s.subject == "A" else t.axes_b), "it has them")
+
+
 def equal_tensor(s: Statement, truth: Truth) -> Answer:
     """Tensors of equal values between models that are otherwise cleared: right wherever the values
     are, which begat compared.
@@ -187,6 +197,7 @@ RULES: dict[str, Callable[[Statement, Truth], Answer]] = {
     "config": config,
     "equal-tensor": equal_tensor,
     "unread": unread,
+    "absent": absent,
 }
 
 
