@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 
+from begat.canon.copies import second_copies
 from begat.canon.roles import role_of
 from begat.canon.rules import Drop, Match, Rules, template_of
 from begat.types import TensorKey
@@ -40,12 +41,14 @@ class Claims:
 
     Attributes:
         modules: tower → modules seen in it, for recognising the family.
+        copies: tower → the tower whose names it repeats under a prefix of its own (`copies.py`).
     """
 
     claims: list[Claim] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     unmapped: list[str] = field(default_factory=list)
     modules: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    copies: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -59,7 +62,21 @@ class _Group:
 
 
 def collect(names: Iterable[str], rules: Rules) -> Claims:
-    """Judge all names together."""
+    """Judge all names together; names that repeat others under a prefix apart from these."""
+    names, second = second_copies(list(names), rules)
+    out = _collect(names, rules)
+    for prefix, stripped in second.items():
+        again = _collect(stripped, rules)
+        tower = {t: prefix if t == "text" else f"{prefix}.{t}" for t in {c.key.tower for c in again.claims}}
+        out.claims += [Claim(replace(c.key, tower=tower[c.key.tower]), f"{prefix}.{c.name}", c.module) for c in again.claims]
+        out.dropped += [(f"{prefix}.{name}", reason) for name, reason in again.dropped]
+        out.unmapped += [f"{prefix}.{name}" for name in again.unmapped]
+        out.modules |= {tower[t]: seen for t, seen in again.modules.items() if t in tower}
+        out.copies |= {new: t for t, new in tower.items()}
+    return out
+
+
+def _collect(names: Iterable[str], rules: Rules) -> Claims:
     out = Claims()
     named: dict[str, list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
     for name in names:

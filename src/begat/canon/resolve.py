@@ -51,7 +51,9 @@ def resolve(checkpoint: Checkpoint) -> Canonical:
     modules = {
         name: seen if name in rules.towers.values() else found.modules.get("text", seen) for name, seen in found.modules.items()
     }  # a tower split off because its names were taken is of the same family as the text
-    towers = {name: _tower(checkpoint, name, claims, modules[name]) for name, claims in by_tower.items()}
+    towers = {
+        name: _tower(checkpoint, found.copies.get(name, name), claims, modules[name]) for name, claims in by_tower.items()
+    }
     tensors: dict[TensorKey, CanonTensor] = {}
     mapped: list[str] = []
     dropped, unmapped = [*found.dropped, *((n, "holds no values") for n in empty)], list(found.unmapped)

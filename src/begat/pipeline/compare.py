@@ -17,7 +17,7 @@ from typing import Any
 import begat
 from begat.alignment import Alignment
 from begat.canon.model import Canonical
-from begat.canon.pair import pair_towers
+from begat.canon.pair import pairings
 from begat.canon.resolve import resolve
 from begat.errors import InputError, printable
 from begat.pipeline.align import align as run_alignment
@@ -27,7 +27,7 @@ from begat.pipeline.claims import claims_of_comparison
 from begat.pipeline.coverage import coverage
 from begat.pipeline.equal_parts import equal_parts
 from begat.pipeline.equality import different, equality
-from begat.pipeline.exact import ExactResult, run_axes
+from begat.pipeline.exact import ExactResult
 from begat.pipeline.expert_partners import NOTHING_LOOKED_AT, Matched, match_experts
 from begat.pipeline.facts import gather_facts, power_statement, trained_state
 from begat.pipeline.headline import coverage_words, equal_words
@@ -35,6 +35,7 @@ from begat.pipeline.inherit import common_keys, full_map, sampled_map
 from begat.pipeline.kind import describe
 from begat.pipeline.parts import aligned_parts, find_parts
 from begat.pipeline.sampling import PUBLIC_SEED, seed_of
+from begat.pipeline.towers import Chosen, Copies, choose, copies, paid
 from begat.pipeline.words import caveats, example_tensor, shape_words
 from begat.source import open_checkpoint
 from begat.types import Accounting, Checkpoint, EqualityResult, MapCell, PartResult, Progress, TensorKey, Verdict
@@ -91,11 +92,13 @@ def _compare(
     ca: Checkpoint, cb: Checkpoint, map: str, nonce: str, published: bool, align: bool, base: str | Path | None,
     progress: Progress | None, start: float,
 ) -> Verdict:  # fmt: skip
-    ma, mb = pair_towers(resolve(ca), resolve(cb))
-    seed = seed_of(ma, mb, nonce)
+    found = pairings(resolve(ca), resolve(cb))
+    seed = seed_of(found[0].a, found[0].b, nonce)
     mode = ("full" if ca.nbytes + cb.nbytes <= SMALL else "sampled") if map == "auto" else map
     adapter = _adapter_alone(ca, cb)
-    exact = ExactResult((), None, None, 0) if adapter else run_axes(ma, mb, seed, progress)
+    nothing = Chosen(found[0].a, found[0].b, ExactResult((), None, None, 0))
+    chosen = nothing if adapter else choose(found, seed, progress)
+    ma, mb, exact = chosen.a, chosen.b, chosen.exact
     cells: tuple[MapCell, ...] = ()
     experts = match_experts(ma, mb, exact.axes, seed, mode == "full") if _found_at_index(exact) else NOTHING_LOOKED_AT
     posed = experts.posed or ma  # A's experts under B's numbers
@@ -106,11 +109,12 @@ def _compare(
     alignment = None if adapter or not align else _aligned(ma, mb, exact, same, parts, experts, seed, mode, progress)
     if not adapter:
         _require_something(ma, mb, exact, same, alignment)
-    read = coverage(ma, mb, exact.axes, alignment, tested=same is None or same.relation not in ("identical", "on-grid"))
+    alignment, again = paid(alignment, chosen.price), Copies((), (), ma) if adapter else copies(chosen, seed)
+    read = coverage(again.a, mb, (*exact.axes, *again.axes), alignment, tested=same is None or same.relation not in ("identical", "on-grid"))
     power = power_statement(exact.axes, read)
     beside = published_statistics(ma, mb, published) if cells else ()
     trained = trained_state(ma, mb, exact, parts, cells)
-    parts = aligned_parts(parts, alignment)
+    parts = (*aligned_parts(parts, alignment), *again.parts)
     facts = gather_facts(ma, mb, exact, same, parts, power, trained, alignment, adapter, read)
     judgement = judge(facts)
     told = _told(ma, mb, judgement, cells, seed, mode, exact, experts)
@@ -137,7 +141,7 @@ def _compare(
         beside=beside,
         power=power,
         accounting=(_accounting(ma, mb, experts.only_a(ma)), _accounting(mb, ma, experts.only_b(mb))),
-        caveats=(*caveats(ma, mb, judgement.verdict, same, alignment), *exact.notes),
+        caveats=(*caveats(ma, mb, judgement.verdict, same, alignment), *exact.notes, *chosen.notes),
         bytes_read=ca.reader.bytes_read + cb.reader.bytes_read,
         bytes_total=ca.nbytes + cb.nbytes,
         seconds=time.perf_counter() - start,

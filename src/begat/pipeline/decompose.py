@@ -21,7 +21,7 @@ import numpy as np
 
 import begat
 from begat.canon.model import Canonical
-from begat.canon.pair import pair_towers
+from begat.canon.pair import pairings
 from begat.canon.resolve import resolve
 from begat.canon.roles import ROLES
 from begat.errors import InputError, printable
@@ -30,6 +30,7 @@ from begat.pipeline.lora import low_rank
 from begat.pipeline.recipe import Found, recipe
 from begat.pipeline.sampling import check_finite, generator
 from begat.pipeline.steps import steps
+from begat.pipeline.towers import likeliest
 from begat.recipes import ArcFit, Coefficient, Decomposition, LowRank, PartFit, SparseFit
 from begat.signals.merge import ArcPoint, Fit, Moments, arc_point, fit, moments, pooled
 from begat.signals.sparse import rules
@@ -151,8 +152,8 @@ class _Run:
         self.child, self.full, self.nonce, self.progress = child, full, nonce, progress
         everyone = [child.checkpoint, *parents, *(() if base is None else (base,))]
         self.seed, self.checkpoints = seed_of(everyone, nonce), everyone
-        self.parents = [pair_towers(resolve(p), child)[0] for p in parents]
-        self.base = None if base is None else pair_towers(resolve(base), child)[0]
+        self.parents = [likeliest(pairings(resolve(p), child), self.seed).a for p in parents]
+        self.base = None if base is None else likeliest(pairings(resolve(base), child), self.seed).a
         self.behind = [counterparts(child, p, self.seed) for p in self.parents]
         self.under = None if self.base is None else counterparts(child, self.base, self.seed)
         self.values = _Values()

@@ -141,7 +141,8 @@ class _Page:
 
     def parts(self, v: Verdict) -> None:
         """Ranges of layers by status."""
-        if not v.parts:
+        alone = [(c.model, c.only_here) for c in v.coverage if c.only_here]
+        if not v.parts and not alone:
             return
         self.heading("Parts")
         for row in part_rows(v.parts):
@@ -153,6 +154,8 @@ class _Page:
                 "  ",
                 " " * 16,
             )
+        for model, towers in alone:
+            self.wrap(f"only in {model}     {', '.join(towers)}: the other has no counterpart", "  ", " " * 16)
 
     def map(self, v: Verdict) -> None:
         """Medians per role and the lowest cell."""
