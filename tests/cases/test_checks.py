@@ -21,7 +21,7 @@ from begat_lab.cases.edits import encoded, experts, layers, merging, parts, trai
 from begat_lab.cases.model import Toy
 from begat_lab.cases.registry import Scene, truth_of
 from begat_lab.cases.situations.towers import _encoder
-from begat_lab.cases.statements import Statement
+from begat_lab.cases.statements import BUT_EQUAL, Statement
 from begat_lab.cases.tally import by_claim, by_command, listed, wrong
 from begat_lab.cases.truth import OPERATIONS, Recipe, Truth
 
@@ -86,6 +86,7 @@ TRUTHS: dict[str, Callable[[], Truth]] = {
     "narrow": lambda: truth(parent(), encoded.written_back(parent(), 4, 16)),
     "adapted": lambda: truth(parent(), merging.low_rank(parent(), 1, 4)),
     "vision": _vision,
+    "projection": lambda: truth(llava(1), parts.taken(llava(2), llava(1), "projection-taken", lambda n, p: "projector" in n)),
     "merge": _merge,
 }
 
@@ -108,6 +109,10 @@ def known(name: str) -> Truth:
         ("twins", True, say("relation", "A and B", "shared-initialisation")),
         ("siblings", False, say("relation", "A and B", "shared-initialisation")),
         ("narrow", True, say("relation", "A and B", "re-encoded")),
+        ("projection", True, say("relation", "A and B", BUT_EQUAL)),
+        ("tuned", False, say("relation", "A and B", BUT_EQUAL)),
+        ("projection", True, say("equal-tensor", "projector.1.weight", "equal")),
+        ("stranger", False, say("equal-tensor", "projector.1.weight", "equal")),
         ("swapped", True, say("part", "layer 0", "dependent", tower="text", layer=0)),
         ("swapped", False, say("part", "layer 0", "no-evidence", tower="text", layer=0)),
         ("redrawn", True, say("part", "layer 1", "no-evidence", tower="text", layer=1)),

@@ -207,18 +207,17 @@ def _content(values: Array) -> str:
 
 
 def _component(links: Iterable[tuple[Place, Place]], a: Toy, b: Toy) -> str:
-    """The one component that is linked, where the other model has more of the kind."""
+    """The one component that is linked, where neither model is linked as a whole."""
     at = {y for _, y in links}
-    if not at:
+    layers = [{p for p in _places(t) if p.layer >= 0} for t in (a, b)]
+    if not at or any(mine and mine <= {pair[side] for pair in links} for side, mine in enumerate(layers)):
         return ""
-    layers = {p.tower for p in at if p.layer >= 0}
-    if not layers:
+    towers = {p.tower for p in at if p.layer >= 0}
+    if not towers:
         names = {p.component for p in at}
         return names.pop() if len(names) == 1 else "embedding" if names <= {"embedding", "head", "positions"} else ""
-    both = {p.tower for p in _places(a) if p.layer >= 0} & {p.tower for p in _places(b) if p.layer >= 0}
-    if len(layers) == 1 and both - layers:
-        return f"{layers.pop()} tower"
-    return ""
+    both = {p.tower for p in layers[0]} & {p.tower for p in layers[1]}
+    return f"{towers.pop()} tower" if len(towers) == 1 and both - towers else ""
 
 
 def model_truth(toy: Toy) -> ModelTruth:

@@ -21,6 +21,8 @@ _CHANCE = re.compile(r"([\d,]+) of ([\d,]+) sampled units[^.]*?chance explains a
 _EXPERTS = re.compile(r"experts: ([\d, ]+)")
 #: words that tell a reader that a headline speaks of a part of the models
 _NAMED = re.compile(r"embedding|tower|projection|projector|vision|encoder|decoder|layers? \d|this is said of|parts of", re.I)
+#: no evidence, but the headline names tensors that are equal in both
+BUT_EQUAL = "no-evidence but for equal tensors"
 _WHOLE = ("derived", "derived-or-shared-initialisation", "shared-initialisation")
 
 
@@ -63,7 +65,10 @@ def of_comparison(v: Verdict, a: str, b: str) -> list[Statement]:
         if (m := _EXPERTS.search(p.why))
     }
     out = []
+    equal = any(c.about == "equal-tensor" for c in v.claims)
     for s in _plain("compare", v.claims, a, b):
+        if s.about == "relation" and s.value == "no-evidence" and equal:
+            s = Statement("compare", "relation", s.subject, BUT_EQUAL, a, b)
         if s.about == "part" and s.subject in experts and not s.experts:
             s = Statement(
                 s.command, s.about, s.subject, s.value, a, b, s.tower, s.layer, s.source, experts[s.subject], s.number, s.withheld

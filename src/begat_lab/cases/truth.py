@@ -24,7 +24,7 @@ OPERATIONS = (
     "vocabulary-reordered", "layers-left-out", "layers-inserted", "layers-repeated", "layers-reordered",
     "layers-replaced", "units-left-out", "units-repeated", "units-reordered", "heads-reordered", "residual-turned",
     "units-rescaled", "experts-left-out", "experts-reordered", "experts-replaced", "experts-averaged", "experts-repeated", "upcycled",
-    "low-rank-added", "merged", "averaged-over-steps", "direction-removed", "zeroed",
+    "low-rank-added", "merged", "averaged-over-steps", "copy-beside", "direction-removed", "zeroed",
 )  # fmt: skip
 #: operations after which every value is still there
 PRESERVING = frozenset({"copied", "renamed", "resharded", "config-changed", "head-copied"})

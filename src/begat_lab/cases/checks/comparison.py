@@ -8,7 +8,7 @@ from typing import Any
 
 from begat_lab.cases.checks.base import TRUE, UNVERIFIABLE, Answer, judged, layer_links, names_of, tower_of, weakly
 from begat_lab.cases.checks.kinds import kind_is_true
-from begat_lab.cases.statements import Statement
+from begat_lab.cases.statements import BUT_EQUAL, Statement
 from begat_lab.cases.truth import PairTruth, Place, Truth
 
 #: verdict → relations of which it is true
@@ -37,6 +37,8 @@ def _pair(s: Statement, truth: Truth) -> PairTruth:
 def relation(s: Statement, truth: Truth) -> Answer:
     """The verdict."""
     t = _pair(s, truth)
+    if s.value == BUT_EQUAL:
+        return judged(t.kept > 0 and (bool(t.component) or not t.related), f"they are {t.relation}")
     if s.value not in RELATIONS:
         return UNVERIFIABLE
     if s.value == "no-evidence" and not t.detectable:
@@ -173,10 +175,8 @@ def absent(s: Statement, truth: Truth) -> Answer:
 
 
 def equal_tensor(s: Statement, truth: Truth) -> Answer:
-    """Tensors of equal values between models that are otherwise cleared: right wherever the values
-    are, which begat compared.
-    """
-    return UNVERIFIABLE
+    """A tensor of equal values in models that are otherwise cleared."""
+    return judged(_pair(s, truth).kept > 0, "no tensor is equal")
 
 
 def unread(s: Statement, truth: Truth) -> Answer:
@@ -210,5 +210,6 @@ def unsaid(v: Any, t: PairTruth) -> Iterator[tuple[str, str]]:
         yield "layers in another order", ""
     if "noised" in t.operations and v.kind and not re.search("noise|random", words):
         yield "noise", "kind names another"
-    if v.verdict == "no-evidence" and t.related and t.detectable:
+    named = any(c.about == "equal-tensor" for c in v.claims)
+    if v.verdict == "no-evidence" and t.related and t.detectable and not named:
         yield "dependence", f"they are {t.relation}"

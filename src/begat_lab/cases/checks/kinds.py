@@ -47,6 +47,7 @@ FACTS: dict[str, frozenset[str]] = {
     "rows-at-mean-changed": _ROWS_MORE,
     "rows-more-or-fewer": _ROWS_MORE | {"vocabulary-pruned", "embedding-taken", "sliced"},
     "tower-more": frozenset({"tower-taken", "tower-added"}),
+    "tower-copied": frozenset({"copy-beside"}),
     "layers-replaced": frozenset({"layers-replaced", "layers-inserted"}),
     "on-grid": frozenset({"quantised"}),
     "trained-in-part": frozenset({"trained-in-part"}),

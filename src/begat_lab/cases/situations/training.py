@@ -93,4 +93,4 @@ def _siblings(make: Callable[..., Toy], one: int, other: int | None = None) -> S
 def _beside(toy: Toy) -> Toy:
     mean = edit.averaged(toy, 917)
     both = dict(toy.pieces) | {f"ema_model.{n}": p for n, p in mean.pieces.items()}
-    return replace(mean, pieces=both)
+    return mean.derive("copy-beside", both)
