@@ -225,6 +225,8 @@ def test_recipes(case: str, right: bool, statement: Statement) -> None:
         ("twins", True, say("start", "a", "b", "tree")),
         ("siblings", False, say("start", "a", "b", "tree")),
         ("tuned", False, say("mixed", "a", "b", "tree")),
+        ("stranger", True, say("none", "a", "no relative", "search")),
+        ("tuned", False, say("none", "a", "no relative", "search")),
         ("tuned", True, say("relative", "b", "descendant", "search")),
         ("tuned", False, say("relative", "b", "ancestor", "search")),
         ("stranger", False, say("relative", "b", "lead", "search")),

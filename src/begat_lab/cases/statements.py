@@ -177,7 +177,7 @@ def of_tree(tree: Any) -> list[Statement]:
     for s in starts:
         around = sorted({x for e in tree.edges for x in (e.a, e.b) if s in (e.a, e.b)} & set(given))
         out += [Statement("tree", "start", given[x], given[y], given[x], given[y]) for x in around for y in around if x < y]
-    return out
+    return out or [Statement("tree", "none", "models", "no kin")]
 
 
 def of_audit(found: Any) -> list[Statement]:

@@ -84,6 +84,12 @@ def start(s: Statement, truth: Truth) -> Answer:
     return UNVERIFIABLE if t is None else judged(t.relation == "shared-initialisation", f"they are {t.relation}")
 
 
+def none(s: Statement, truth: Truth) -> Answer:
+    """Nobody is anybody's kin, or nobody the query's."""
+    kin = [pair for pair, t in truth.pairs.items() if t.related and t.detectable and s.a in ("", pair[0])]
+    return judged(not kin, f"{' and '.join(kin[0]) if kin else ''} are")
+
+
 def finding(s: Statement, truth: Truth) -> Answer:
     """A finding of an audit about weights; those about texts are not the family's."""
     t = truth.pairs["a", "b"]
@@ -135,6 +141,8 @@ RULES: dict[tuple[str, str], Callable[[Statement, Truth], Answer]] = {
     ("tree", "same"): same,
     ("tree", "mixed"): mixed,
     ("tree", "start"): start,
+    ("tree", "none"): none,
+    ("search", "none"): none,
     ("audit", "audit"): finding,
     ("audit", "ancestor"): ancestor,
     ("audit", "weights"): weights,
