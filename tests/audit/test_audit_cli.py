@@ -43,18 +43,22 @@ def test_all_outputs_of_one_run(places: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "fail_on", "code"),
+    ("case", "options", "code"),
     [
-        ("kept-notice", "indicated", 0),
-        ("renamed-everything", "indicated", 1),
-        ("renamed-everything", "never", 0),
-        ("renamed-everything", "established", 1),
+        ("kept-notice", ("--require", "code"), 0),
+        ("kept-notice", (), 3),  # it holds weights, and the package none
+        ("kept-notice", ("--allow-uncompared",), 0),
+        ("renamed-everything", (), 1),  # a finding comes before what was not compared
+        ("renamed-everything", ("--fail-on", "never", "--require", "code"), 0),
+        ("renamed-everything", ("--fail-on", "never"), 3),
+        ("renamed-everything", ("--fail-on", "established"), 1),
     ],
 )
-def test_exit_codes(places: Path, case: str, fail_on: str, code: int) -> None:
-    run = begat(places / case, "--references", f"pack={places / 'package'}", "--fail-on", fail_on)
+def test_exit_codes(places: Path, case: str, options: tuple[str, ...], code: int) -> None:
+    run = begat(places / case, "--references", f"pack={places / 'package'}", *options)
     assert (run.returncode, run.stderr) == (code, ""), run.stdout
     assert "Answers" in run.stdout
+    assert run.stdout.startswith("Weights were NOT compared: against pack:")
 
 
 def test_one_reference_at_a_time_is_the_same_as_several(places: Path) -> None:
@@ -75,10 +79,11 @@ def test_one_reference_at_a_time_is_the_same_as_several(places: Path) -> None:
 
 def test_no_references_is_an_audit_of_the_papers(places: Path) -> None:
     run = begat(places / "renamed-everything", "--json")
-    assert run.returncode == 0
+    assert run.returncode == 3
     value = json.loads(run.stdout)
     assert "Compared with no reference" in value["coverage"]
-    assert [a["status"] for a in value["answers"]][:4] == ["cannot be said"] * 4
+    assert [a["status"] for a in value["answers"]][:4] == ["not compared", *["cannot be said"] * 3]
+    assert value["sentence"].startswith("Weights were NOT compared: no reference was given.")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +92,8 @@ def test_no_references_is_an_audit_of_the_papers(places: Path) -> None:
         (["{none}"], "no such file or folder"), (["{file}"], "a release is a folder"), (["{release}", "--references", "{none}"], "no such file or folder"),
         (["{release}", "--references", "{release}"], "its own reference"), (["{release}", "--references", "{file}"], "neither a folder nor an archive"),
         (["{release}", "--references", "x={package}", "x={package}"], "one name and version"), (["{release}", "--html", "{none}/x.html"], "cannot be written"),
-        (["{release}", "--fail-on", "luck"], "luck"), ([], "RELEASE"),
+        (["{release}", "--fail-on", "luck"], "luck"), ([], "RELEASE"), (["{release}", "--require", "luck"], "unknown question"),
+        (["{release}", "--require", "weights,code", "--no-weights"], "required and switched off"),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_and_exit_code_2(places: Path, tmp_path: Path, args: list[str], words: str) -> None:

@@ -171,7 +171,8 @@ def test_a_declared_base_is_compared_by_licence_alone(tmp_path: Path) -> None:
     assert f.id == "licence.conflict:llama-3.3:meta-llama/Llama-3.3-70B-Instruct"
     assert (f.level, f.severity) == ("indicated", "high")
     assert "which the card declares as base and nothing here measured" in f.sentence
-    assert a.exit_code("established") == 0 and a.exit_code() == 1
+    assert a.exit_code() == 1 and a.exit_code("established") == 3
+    assert a.exit_code("established", allow_uncompared=True) == 0
 
 
 def test_a_declared_base_that_is_measured_is_counted_once_and_disclosed(upstream: Path, tmp_path: Path) -> None:
@@ -214,25 +215,32 @@ def test_no_licence_file_alone_is_nothing_to_act_on(tmp_path: Path) -> None:
     a = audit(release(tmp_path / "r", {"README.md": "# M\n"}))
     f = next(f for f in a.findings if f.id == "licence.no-text")
     assert (f.bearing, f.severity) == ("fact", "low")
-    assert a.exit_code() == 0
+    assert a.to_decide() == ()
+    assert a.exit_code(allow_uncompared=True) == 0
 
 
-def test_twins_of_one_initialisation_are_indicated_not_established(upstream: Path, tmp_path: Path) -> None:
-    r = release(tmp_path / "r", {"README.md": card("mit")}, member="twin")
+def test_twins_of_one_initialisation_are_no_reuse_and_owe_nothing(upstream: Path, tmp_path: Path) -> None:
+    r = release(tmp_path / "r", {"README.md": card("mit", "# M\nTrained from scratch.\n")}, member="twin")
     a = audit(f"me/M={r}", [reference(upstream, tmp_path / "up", "cc-by-nc-4.0")])
-    assert next(x for x in a.answers if x.question == "weights").status == "indicated"
-    assert all(f.level != "established" for f in a.to_decide())
+    answer = next(x for x in a.answers if x.question == "weights")
+    assert (answer.level, answer.status) == ("not-found", "not found")
+    assert "equal initial weights with up/Stream" in answer.sentence
+    assert a.to_decide() == () and a.exit_code() == 0
+    assert not [f for f in a.findings if f.about in ("duty", "limits")]
+    fits = next(f for f in a.findings if f.value == "scratch-fits")
+    assert (fits.bearing, fits.level) == ("fact", "not-found") and "consistent" in fits.sentence
 
 
 def test_a_reference_made_from_the_release_asks_nothing_of_it() -> None:
-    down = WeightsResult("x", "re-encoded", "x holds the weights.", 9.0, -9.0, "B → A", True)
+    down = WeightsResult("x", "", "", "re-encoded", "x holds the weights.", 9.0, -9.0, "same", "to-reference", True)
     assert level_of(down) == "not-found"
-    assert level_of(dataclasses.replace(down, direction="A → B")) == "established"
-    assert level_of(dataclasses.replace(down, direction="undetermined")) == "established"
-    assert level_of(dataclasses.replace(down, verdict="no-evidence", derived=False, direction="undetermined")) == "not-found"
-    assert (
-        level_of(dataclasses.replace(down, verdict="cannot-test", derived=False, direction="undetermined")) == "not-determinable"
-    )
+    assert level_of(dataclasses.replace(down, arrow="from-reference")) == "established"
+    assert level_of(dataclasses.replace(down, arrow="")) == "established"
+    assert level_of(dataclasses.replace(down, relation="open", arrow="")) == "established"
+    assert level_of(dataclasses.replace(down, relation="open", arrow="", exact=False)) == "indicated"
+    assert level_of(dataclasses.replace(down, relation="initial", arrow="")) == "not-found"
+    assert level_of(dataclasses.replace(down, relation="none", arrow="")) == "not-found"
+    assert level_of(dataclasses.replace(down, relation="untested", arrow="")) == "not-determinable"
 
 
 def test_a_rounded_reference_is_not_an_ancestor(upstream: Path, tmp_path: Path) -> None:
@@ -243,7 +251,7 @@ def test_a_rounded_reference_is_not_an_ancestor(upstream: Path, tmp_path: Path) 
     (r / "README.md").write_text(card("mit"))
     a = audit(f"me/M={r}", [f"up/Stream={tmp_path / 'four'}"])
     (w,) = a.weights
-    assert (w.verdict, w.direction) == ("re-encoded", "B → A")
+    assert (w.verdict, w.relation, w.arrow) == ("re-encoded", "same", "to-reference")
     assert a.to_decide() == () and a.ancestors[0].established == ()
     assert "The reference was made from the release" in next(f for f in a.findings if f.id.startswith("reuse.weights")).sentence
 
@@ -257,13 +265,14 @@ def test_a_shared_tokenizer_alone_is_no_conflict_to_act_on(tmp_path: Path) -> No
     (r / "README.md").write_text(card("mit"))
     a = audit(f"me/M={r}", [f"up/Stream={up}"])
     assert next(x for x in a.answers if x.question == "tokenizer").status == "shared"
-    assert next(x for x in a.answers if x.question == "weights").status == "cannot be said"
+    assert next(x for x in a.answers if x.question == "weights").status == "not compared"
+    assert a.missing() == ()  # neither side holds weights, and the tokenizers were compared
     conflict: Finding = next(f for f in a.findings if f.id.startswith("licence.conflict"))
     assert (conflict.bearing, conflict.severity) == ("fact", "low")
 
 
 def test_findings_have_unique_ids_and_known_words(enacted: dict[str, tuple[Path, Audit]]) -> None:
-    from begat.audit.types import AXES, BEARINGS, LEVELS, SEVERITIES
+    from begat.audit.types import ABOUTS, AXES, BEARINGS, LEVELS, SEVERITIES
 
     for _, a in enacted.values():
         ids = [f.id for f in a.findings]
@@ -272,6 +281,7 @@ def test_findings_have_unique_ids_and_known_words(enacted: dict[str, tuple[Path,
             assert f.axis in AXES and f.level in LEVELS and f.bearing in BEARINGS and f.severity in SEVERITIES
             assert f.bearing == "against" or f.severity in ("none", "low")
             assert f.remedy or f.bearing != "against"
+            assert f.value in ABOUTS[f.about]
         order = [("against", "fact", "for").index(f.bearing) for f in a.findings]
         assert order == sorted(order)
 

@@ -62,7 +62,9 @@ def test_sarif(enacted: Enacted, case: str) -> None:
     (run,) = log["runs"]
     rules = [r["id"] for r in run["tool"]["driver"]["rules"]]
     assert len(run["results"]) == len(a.findings)
-    assert sum(r["kind"] == "fail" for r in run["results"]) == len([f for f in a.findings if f.bearing == "against"])
+    missing = {u.id for u in a.missing()}
+    assert sum(r["kind"] == "fail" for r in run["results"]) == len([f for f in a.findings if f.bearing == "against" or f.id in missing])
+    assert run["invocations"][0]["executionSuccessful"] is not bool(missing)
     for result in run["results"]:
         assert rules[result["ruleIndex"]] == result["ruleId"]
         assert result["kind"] in ("pass", "open", "informational", "notApplicable", "review", "fail")
@@ -89,19 +91,49 @@ def test_cyclonedx_is_strictly_valid(enacted: Enacted, case: str) -> None:
     assert (bom["specVersion"], bom["metadata"]["component"]["type"]) == ("1.6", "machine-learning-model")
 
 
-def test_the_pedigree_holds_established_ancestors_only(enacted: Enacted) -> None:
+def test_the_pedigree_names_ancestors_only_by_an_arrow(enacted: Enacted) -> None:
     def pedigree(case: str) -> dict[str, typing.Any]:
         return typing.cast(
             "dict[str, typing.Any]", json.loads(cyclonedx_text(enacted[case][1]))["metadata"]["component"].get("pedigree", {})
         )
 
-    (ancestor,) = pedigree("renamed-everything")["ancestors"]
-    assert ancestor["name"] == "example/Ruda-14B"
-    reused = {p["value"] for p in ancestor["properties"] if p["name"] == "begat:reused"}
-    assert reused == {"weights", "tokenizer"}
-    assert "ancestors" not in pedigree("kept-notice")
+    everything = pedigree("renamed-everything")
+    (variant,) = everything["variants"]  # what two models share does not say which came first
+    assert variant["name"] == "example/Ruda-14B" and "ancestors" not in everything
+    properties = {(p["name"], p["value"]) for p in variant["properties"]}
+    assert {v for n, v in properties if n == "begat:reused"} == {"weights", "tokenizer"}
+    assert ("begat:direction", "not shown") in properties
+    assert not {"ancestors", "variants", "descendants"} & set(pedigree("kept-notice"))
     assert "code indicated" in pedigree("kept-notice")["notes"]
-    assert "ancestors" not in pedigree("renamed-tensors, own weights")
+    assert not {"ancestors", "variants", "descendants"} & set(pedigree("renamed-tensors, own weights"))
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "direction"),
+    [
+        ({"arrow": "from-reference"}, "ancestors", "measured: made from it"),
+        ({"arrow": "to-reference", "established": ()}, "descendants", "measured: it was made from the release"),
+        ({"arrow": ""}, "variants", "not shown"),
+        ({"arrow": "", "declared": True}, "ancestors", "declared by the release"),
+        ({"arrow": "from-reference", "established": ("code",)}, "variants", "measured: made from it"),
+        ({"arrow": "", "established": ("tokenizer",), "declared": True}, "variants", "declared by the release"),
+        ({"relation": "initial", "established": ()}, "", ""),
+        ({"relation": "none", "established": ()}, "", ""),
+    ],
+)
+def test_places_in_the_pedigree(enacted: Enacted, change: dict[str, typing.Any], place: str, direction: str) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    a = enacted["renamed-tensors, others' weights"][1]
+    kin = dataclasses.replace(a.ancestors[0], **{"established": ("weights",), "relation": "trained", "arrow": ""} | change)
+    text = cyclonedx_text(dataclasses.replace(a, ancestors=(kin,)))
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    pedigree = json.loads(text)["metadata"]["component"]["pedigree"]
+    assert {k for k in pedigree if k != "notes"} == ({place} if place else set())
+    if place:
+        (one,) = pedigree[place]
+        assert {"name": "begat:direction", "value": direction} in one["properties"]
 
 
 def test_the_bom_is_the_same_for_the_same_audit(enacted: Enacted) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from begat.audit.folder import Tree
 from begat.audit.licences.table import TABLE
+from begat.audit.origin import scratch_claim
 from begat.audit.types import Declared
 from begat.errors import InputError, printable
 
@@ -20,6 +21,8 @@ _MAX_FRONT = 1 << 20
 _MAX_BLOCK = 64 << 10
 _MAX_EVENTS = 4_000
 _MAX_NESTED = 100
+_MAX_CARDS = 12
+_CARD = re.compile(r"(?:readme|model_?card)[^/]*\.(?:md|txt|rst)$", re.IGNORECASE)
 _KEY = re.compile(r"^(" + "|".join(KEYS) + r")[ \t]*:")
 
 
@@ -37,19 +40,28 @@ def read_declared(tree: Tree, name: str) -> Declared:
     config = _config(tree)
     base = _string(config.get("_name_or_path"))
     adapter = _object(tree, "adapter_config.json")
-    bases = _strings(front.get("base_model")) or _strings(adapter.get("base_model_name_or_path"))
+    bases = _strings(front.get("base_model"))
+    from_adapter = () if bases else _strings(adapter.get("base_model_name_or_path"))
     return Declared(
         licence=licence,
         licence_name=licence_name,
         licence_link=link,
         licence_id=TABLE.of_card(licence, licence_name),
         expression=_expression(licence),
-        base_models=bases,
+        base_models=bases or from_adapter,
         relation=_string(front.get("base_model_relation")),
         name=_string(front.get("model_name")) or name,
         config_base="" if base.startswith(("/", ".", "~")) else base,
         note=note,
+        base_file="adapter_config.json" if from_adapter else card or "README.md",
+        scratch=_scratch(tree, _string(front.get("model_name")) or name),
     )
+
+
+def _scratch(tree: Tree, name: str) -> str:
+    """The sentence by which the release's cards say that it was trained from scratch; one card that denies it is enough for none."""
+    cards = [t for f in sorted(tree.sizes) if _CARD.match(f) and (t := tree.text(f))]
+    return scratch_claim("\n\n".join(cards), name) if len(cards) < _MAX_CARDS else ""
 
 
 def front_matter(text: str) -> dict[str, Any]:

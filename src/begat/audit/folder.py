@@ -1,7 +1,7 @@
 """A release or a reference as a set of files that may be read: a folder, or a `.whl`, `.zip` or `.tar.gz` read where it lies.
 
 Enters: a path.  Leaves: a `Tree`.  Nothing is installed, executed or unpacked beside the tree. What a stranger's folder may do to a reader is refused
-here: links that lead out of the folder, special files, files larger than a text may be, names that climb, archives that swell.
+here: links that lead out of the folder, special files, files larger than a text may be, names that climb. Archives: `archives.py`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from begat.errors import InputError
 
@@ -24,11 +22,12 @@ MAX_FILES = 50_000
 MAX_UNPACKED = 1 << 30
 #: a member that unpacks to more than this many times its stored size is a bomb
 MAX_SWELL = 1_000
-_MAX_DEPTH = 32
+MAX_DEPTH = 32
 ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz")
 #: endings of files that hold text an audit reads
 TEXT_ENDINGS = (".py", ".md", ".txt", ".json", ".jinja", ".toml", ".cfg", ".yaml", ".yml", ".rst", ".html")
 #: files without such an ending whose names say that they are read
+Bytes = bytes  # `Tree` has a method of that name
 _TEXT_NAMES = (
     "license",
     "licence",
@@ -77,7 +76,7 @@ class Tree:
             return None
         return data.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
-    def bytes(self, name: str, limit: int) -> bytes:
+    def bytes(self, name: str, limit: int) -> Bytes:
         """At most `limit` bytes of the file. Raises InputError when there are more, OSError when it cannot be read."""
         if self.sizes[name] > limit:
             raise InputError(
@@ -87,6 +86,10 @@ class Tree:
                 found=self.sizes[name],
             )
         return self._open(name, limit)
+
+    def head(self, name: str, count: int) -> Bytes:
+        """The first `count` bytes of the file. Raises OSError or InputError when it cannot be read."""
+        return self._open(name, count)[:count]
 
     def texts(self) -> Iterator[str]:
         """Paths of files that are text by their names, in order."""
@@ -109,9 +112,13 @@ def open_tree(path: Path) -> Tree:
     if not path.is_file():
         raise InputError("is neither a folder nor a regular file", file=path)
     if name.endswith((".whl", ".zip")):
-        return _zip(path)
+        from begat.audit.archives import read_zip
+
+        return read_zip(path)
     if name.endswith((".tar.gz", ".tgz")):
-        return _tar(path)
+        from begat.audit.archives import read_tar
+
+        return read_tar(path)
     raise InputError("is neither a folder nor an archive", file=path, expected=" / ".join(ARCHIVES), found=path.suffix or "no ending",
                      fix="name the folder that holds the file")  # fmt: skip
 
@@ -165,126 +172,14 @@ def _walk(folder: Path | str, prefix: str, depth: int, skipped: list[tuple[str, 
         if entry.name in (".git", "__pycache__", ".venv", "node_modules"):
             continue
         if entry.is_dir(follow_symlinks=False):
-            if depth >= _MAX_DEPTH:
-                skipped.append((name, f"nested deeper than {_MAX_DEPTH} folders"))
+            if depth >= MAX_DEPTH:
+                skipped.append((name, f"nested deeper than {MAX_DEPTH} folders"))
             else:
                 yield from _walk(entry.path, name + "/", depth + 1, skipped)
         elif entry.is_symlink() and os.path.isdir(entry.path):
             skipped.append((name, "a link to a folder"))
         else:
             yield name, entry.path
-
-
-def _safe(name: str) -> str | None:
-    """A member's name with forward slashes, or None when it climbs out or is absolute."""
-    name = name.replace("\\", "/")
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in name or len(parts) > _MAX_DEPTH:
-        return None
-    return "/".join(parts)
-
-
-def _zip(path: Path) -> Tree:
-    sizes: dict[str, int] = {}
-    skipped: list[tuple[str, str]] = []
-    members: dict[str, zipfile.ZipInfo] = {}
-    total = 0
-    try:
-        with zipfile.ZipFile(path) as z:
-            infos = z.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, UnicodeError) as err:
-        raise _damaged(path, err) from None
-    for info in infos[: MAX_FILES + 1]:
-        if info.is_dir():
-            continue
-        name = _safe(info.filename)
-        total += info.file_size
-        if name is None:
-            skipped.append((info.filename, "a name that leads out of the archive"))
-        elif stat.S_ISLNK(info.external_attr >> 16):
-            skipped.append((name, "a link"))
-        elif name in sizes:
-            skipped.append((name, "a name that is there twice; the first is read"))
-        elif info.flag_bits & 1:
-            skipped.append((name, "encrypted"))
-        elif info.file_size > MAX_SWELL * max(1, info.compress_size):
-            skipped.append((name, f"unpacks to more than {MAX_SWELL} times its size"))
-        else:
-            sizes[name], members[name] = info.file_size, info
-    _bound(path, len(infos), total)
-
-    def read(name: str, limit: int) -> bytes:
-        try:
-            with zipfile.ZipFile(path) as z, z.open(members[name]) as f:
-                return f.read(limit)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as err:
-            raise _damaged(path, err) from None
-        except Exception as err:  # zlib.error and lzma.LZMAError have no common base
-            if type(err).__name__ in ("error", "LZMAError"):
-                raise _damaged(path, err) from None
-            raise
-
-    return Tree(path, None, sizes, tuple(skipped), read)
-
-
-def _tar(path: Path) -> Tree:
-    """A tar cannot be read at random: texts and tokenizers are read once, in passing, and kept."""
-    kept: dict[str, bytes] = {}
-    sizes: dict[str, int] = {}
-    skipped: list[tuple[str, str]] = []
-    count = total = 0
-    try:
-        with tarfile.open(path, "r:gz") as t:
-            for info in t:
-                count, total = count + 1, total + max(0, info.size)
-                _bound(path, count, total)
-                if not info.isreg():
-                    if not info.isdir():
-                        skipped.append((info.name, "a link or special file"))
-                    continue
-                name = _safe(info.name)
-                if name is None:
-                    skipped.append((info.name, "a name that leads out of the archive"))
-                elif name in sizes:
-                    skipped.append((name, "a name that is there twice; the first is read"))
-                else:
-                    sizes[name] = info.size
-                    if info.size <= MAX_TEXT and (f := t.extractfile(info)) is not None:
-                        kept[name] = f.read(MAX_TEXT)
-    except (tarfile.TarError, OSError, EOFError, ValueError) as err:
-        raise _damaged(path, err) from None
-    except Exception as err:
-        if type(err).__name__ == "error":  # zlib.error
-            raise _damaged(path, err) from None
-        raise
-
-    def read(name: str, limit: int) -> bytes:
-        if name not in kept:
-            raise InputError(
-                "file is too large to be read", file=f"{path}/{name}", expected=f"at most {MAX_TEXT} bytes", found=sizes[name]
-            )
-        return kept[name][:limit]
-
-    return Tree(path, None, sizes, tuple(skipped), read)
-
-
-def _bound(path: Path, files: int, total: int) -> None:
-    if files > MAX_FILES:
-        raise InputError(
-            "archive holds too many files", file=path, expected=f"at most {MAX_FILES}", found=files, fix="do not trust this file"
-        )
-    if total > MAX_UNPACKED:
-        raise InputError(
-            "archive unpacks to too much",
-            file=path,
-            expected=f"at most {MAX_UNPACKED} bytes",
-            found="more",
-            fix="do not trust this file",
-        )
-
-
-def _damaged(path: Path, err: Exception) -> InputError:
-    return InputError(f"archive is damaged ({type(err).__name__})", file=path, fix="download the file again")
 
 
 def digest(tree: Tree, names: list[str]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from begat.audit.licences.table import TABLE
 from begat.audit.party import Named
 from begat.audit.types import Party, WeightsResult
-from begat.audit.weights import REVERSED
+from begat.errors import InputError
 from begat.index.ask import ask
 from begat.index.search import Relative, SearchResult
 from begat.types import Progress
@@ -27,12 +27,16 @@ _VERDICT = "derived-or-shared-initialisation"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """at_hand: relatives whose folder lies where the index says; parties, weights: those of which there is only the fingerprint; said: for the report."""
+    """at_hand: relatives whose folder lies where the index says; parties, weights: those of which there is only the fingerprint; said: for the report;
+    searched: how many known models; unread: why the release's weights could not be searched for, "" when they were.
+    """
 
     at_hand: tuple[Named, ...]
     parties: tuple[Party, ...]
     weights: tuple[WeightsResult, ...]
     said: tuple[str, ...]
+    searched: int = 0
+    unread: str = ""
 
 
 def known_relatives(release: Path, index: str | os.PathLike[str], taken: Collection[str], progress: Progress | None = None) -> Known:
@@ -42,9 +46,14 @@ def known_relatives(release: Path, index: str | os.PathLike[str], taken: Collect
         taken: names of references given already, which are not added again.
 
     Raises:
-        InputError: no index there, or the release's weights cannot be read.
+        InputError: no index there.
     """
-    found = ask(release, index, progress=progress)
+    try:
+        found = ask(release, index, progress=progress)
+    except InputError as err:
+        if err.file is None or not Path(err.file).resolve().is_relative_to(release.resolve()):
+            raise
+        return Known((), (), (), (), unread=err.line())
     at_hand, parties, weights = [], [], []
     names = set(taken)
     for r in found.relatives[:MOST]:
@@ -58,7 +67,7 @@ def known_relatives(release: Path, index: str | os.PathLike[str], taken: Collect
             continue
         parties.append(_party(r))
         weights.append(_result(r, found))
-    return Known(tuple(at_hand), tuple(parties), tuple(weights), _said(found, os.fspath(index)))
+    return Known(tuple(at_hand), tuple(parties), tuple(weights), _said(found, os.fspath(index)), found.candidates)
 
 
 def _party(r: Relative) -> Party:
@@ -71,15 +80,16 @@ def _party(r: Relative) -> Party:
 
 
 def _result(r: Relative, found: SearchResult) -> WeightsResult:
-    direction = {"ancestor": "A → B", "descendant": REVERSED}.get(r.relation, "undetermined")
+    arrow = {"ancestor": "from-reference", "descendant": "to-reference"}.get(r.relation, "")
     where = ", ".join(r.parts) or "its sampled units"
     sentence = (
         f"by fingerprint, {where} of the release were not made independently of {r.entry.name} (one of {found.candidates} known models, the search paid for); "
         "one was made from the other, or both from a common ancestor or the same initial weights."
     )
     return WeightsResult(
-        reference=r.entry.name, verdict=_VERDICT, sentence=sentence, log10_e=r.log10_e, log10_p=min(0.0, -r.log10_e), direction=direction, derived=False
-    )
+        reference=r.entry.name, version="", part="", verdict=_VERDICT, sentence=sentence, log10_e=r.log10_e, log10_p=min(0.0, -r.log10_e),
+        relation="open", arrow=arrow, exact=False,
+    )  # fmt: skip
 
 
 def _said(found: SearchResult, index: str) -> tuple[str, ...]:

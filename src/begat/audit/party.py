@@ -11,14 +11,18 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from begat.audit.checkpoints import any_weights
 from begat.audit.folder import ARCHIVES, Tree, digest
 from begat.audit.licences.expressions import ids_of
 from begat.audit.licences.table import TABLE
 from begat.audit.types import Declared, LicenceText, Party
-from begat.audit.weights import ENDINGS, has_weights
 from begat.errors import InputError
 
 _TOKENIZERS = ("tokenizer.json", "tekken.json", "tokenizer.model", "tiktoken.model", "vocab.json", "vocab.txt")
+
+
+#: a snapshot in Hugging Face's cache says which repository and revision it is
+_CACHED = re.compile(r"/models--(?P<id>[^/]+)/snapshots/(?P<revision>[^/]+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,9 @@ def parse_reference(text: str) -> Named:
         raise InputError("no such file or folder", file=path, fix="name a folder or archive, as PATH, ID=PATH or ID@VERSION=PATH")
     if named[0]:
         return Named(path, *named)
+    cached = _CACHED.search(path.resolve().as_posix())
+    if cached:
+        return Named(path, cached["id"].replace("--", "/", 1), cached["revision"])
     name = path.resolve().name
     for ending in ARCHIVES:
         if name.casefold().endswith(ending):
@@ -62,13 +69,14 @@ def describe(named: Named, tree: Tree, texts: tuple[LicenceText, ...], declared:
     return Party(
         id=named.id, path=str(named.path), version=named.version, sha256=total.hexdigest(), files=len(tree.sizes), skipped=tree.skipped,
         licence=licence, licence_source=source, code_licence=for_code[0] if for_code else licence, has=tuple(_has(tree, texts)),
+        named=named.given,
     )  # fmt: skip
 
 
 def _has(tree: Tree, texts: tuple[LicenceText, ...]) -> list[str]:
     names = [n.rsplit("/", 1)[-1] for n in tree.sizes]
     out = []
-    if has_weights(tree) if tree.root is not None else any(n.endswith(ENDINGS) for n in names):
+    if any_weights(tree):
         out.append("weights")
     if any(n.endswith(".py") for n in names):
         out.append("code")

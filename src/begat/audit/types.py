@@ -7,6 +7,7 @@ All frozen, all plain: strings, numbers and tuples. Every result echoes what it 
   (looked at, cannot be said), "not-found" (looked for, not there).
 - **bearing**: "against" (something a person has to decide or mend), "for" (a duty is seen to be kept), "fact" (neither: reuse alone is no breach).
 - **severity**: "high", "medium", "low", "none"; only findings against the release have one.
+- **about** and **value**: what is claimed, of what, as data (`ABOUTS`): the sentence says no more than they, the level, the reference and the subject.
 """
 
 from __future__ import annotations
@@ -16,11 +17,35 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from begat.audit.code.types import CodeReport
+from begat.audit.results import LicenceText, NoticeResult, Segment, TextEdit, TokenizerResult, Uncompared, WeightsResult
+from begat.verdict import VERDICTS
+
+__all__ = [
+    "ABOUTS", "AXES", "BEARINGS", "LEVELS", "QUESTIONS", "SEVERITIES", "Ancestor", "Answer", "Audit", "Clause", "Declared", "Evidence", "Finding",
+    "LicenceText", "NoticeResult", "Party", "Reference", "Segment", "Signature", "Span", "TextEdit", "TokenizerResult", "Uncompared",
+    "WeightsResult",
+]  # fmt: skip
 
 AXES = ("reuse", "notice", "licence", "disclosure")
 LEVELS = ("established", "indicated", "not-determinable", "not-found")
 BEARINGS = ("against", "for", "fact")
 SEVERITIES = ("high", "medium", "low", "none")
+QUESTIONS = ("weights", "code", "tokenizer", "notices", "licences", "disclosure")
+#: what a finding may be about, and what it may claim of it
+ABOUTS: Mapping[str, tuple[str, ...]] = {
+    "weights": (*VERDICTS, "not-compared"),
+    "code": ("shared", "shared-source-open", "alike", "none", "not-compared"),
+    "tokenizer": ("one-order", "partly-one-order", "none", "undetermined", "not-compared"),
+    "notice": ("kept", "partial", "replaced", "removed", "upstream-had-none", "not-determinable"),
+    "change-statement": ("found", "none"),
+    "licence-text": ("absent", "unedited", "edited", "appended", "other", "alike", "spdx", "scancode", "unknown"),
+    "card": ("unreadable", "licence-differs", "licence-unknown", "header-differs"),
+    "reference-licence": ("unknown",),
+    "duty": ("seen", "not-seen", "undetermined"),
+    "limits": ("kept", "dropped", "undetermined"),
+    "disclosure": ("said", "not-said", "through-declared-base", "scratch-contradicted", "scratch-fits", "base-contradicted", "base-open",
+                   "base-not-found", "base-not-given"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +94,7 @@ class Finding:
 
     Attributes:
         id: stable name of the rule and its subject, such as "notice.removed:modeling_x.py".
+        about, value: the claim, a key of `ABOUTS` and one of its values.
         sentence: what was found, in words that draw no legal conclusion.
         subject: the place in the release.
         reference: what it was compared with, None where the release stands alone.
@@ -78,6 +104,8 @@ class Finding:
 
     id: str
     axis: str
+    about: str
+    value: str
     level: str
     bearing: str
     severity: str
@@ -109,11 +137,12 @@ class Party:
 
     Attributes:
         id: repository id or package name as given or found; version: as given or found, "" = unknown.
-        sha256: over the sorted (path, sha256) of every file that was read; weights by their headers' digest.
+        sha256: over the sorted (path, sha256) of every text; of every other file the size stands for the content.
         files: how many were read; skipped: (path, why) of those that were not.
         licence: id of the licence that it is under as far as known, "" = unknown; licence_source: how that is known. code_licence: that of its code,
             where a licence file of its own says so, else the same.
-        has: which of "weights", "code", "tokenizer", "licence", "card", "notice" are there.
+        named: the user gave the id, or a cache's or archive's name says it; False: it is only what the folder happens to be called.
+        has: which of "weights", "code", "tokenizer", "licence", "card", "notice" are there; weights count wherever they lie and in whatever format.
     """
 
     id: str
@@ -126,130 +155,7 @@ class Party:
     licence_source: str
     code_licence: str
     has: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsResult:
-    """What `begat.pipeline.compare` said of the release and one reference; never judged again here."""
-
-    reference: str
-    verdict: str | None
-    sentence: str
-    log10_e: float | None
-    log10_p: float | None
-    direction: str
-    derived: bool
-    not_run: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Tokens of the release that stand at a constant distance from the reference's: ids `start` to `end` of the release, shifted by `shift`."""
-
-    start: int
-    end: int
-    shift: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizerResult:
-    """Release tokenizer against one reference tokenizer.
-
-    Attributes:
-        level: "established", "indicated", "not-found" or "not-determinable".
-        shared: shared tokens of several bytes; in_order: longest increasing subsequence of their ids; agreement: their quotient.
-        judged: "tokens" or "merges": whose order the level rests on, "" when neither could be judged; threshold: the agreement asked of it.
-        chance: what independent uniform orders of that many reach at most (p ≤ 10^-6).
-        merges_shared, merges_in_order: the same for BPE merges, 0 where one has none.
-        containment: share of the reference's tokens that the release has, and the other way round: overlap, shown and never judged.
-        kept, added, pruned: tokens in both, only in the release, only in the reference.
-        segments: where shared tokens lie (largest first); added_at: id ranges of the release with no token of the reference.
-        parts: (part, "same" | "different" | "only in the release" | "only in the reference" | "in neither") for special tokens, pre-tokenizer,
-            normaliser, chat template, added tokens.
-    """
-
-    reference: str
-    file: str
-    level: str
-    sentence: str
-    shared: int
-    in_order: int
-    agreement: float
-    judged: str
-    threshold: float
-    chance: float
-    merges_shared: int
-    merges_in_order: int
-    containment: tuple[float, float]
-    kept: int
-    added: int
-    pruned: int
-    segments: tuple[Segment, ...]
-    added_at: tuple[tuple[int, int], ...]
-    parts: tuple[tuple[str, str], ...]
-    not_run: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeResult:
-    """One file of the release whose code was matched to one upstream file, and what became of that file's notice.
-
-    Attributes:
-        label: "kept", "partial", "replaced", "removed", "upstream-had-none" or "not-determinable".
-        place: file of the release where the notice was found ("" = nowhere).
-        candidates: every upstream file that fits equally well, "ID VERSION, FILE"; reference, version and upstream_file name the first.
-        upstream: elements of the upstream notice; missing: those elements of it that were not found; own: copyright lines of the release's file that
-            the upstream file does not have.
-        changed: the file differs from the upstream file; change_notice: a statement of change was found.
-    """
-
-    file: str
-    reference: str
-    version: str
-    upstream_file: str
-    candidates: tuple[str, ...]
-    label: str
-    place: str
-    why: str
-    upstream: tuple[str, ...]
-    missing: tuple[str, ...]
-    own: tuple[str, ...]
-    changed: bool
-    change_notice: bool
-    lines: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class TextEdit:
-    """One word-level difference between a licence text as published and as found: `before` (published) became `after` (found), near line `line`."""
-
-    line: int
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, slots=True)
-class LicenceText:
-    """A licence text found in a file.
-
-    Attributes:
-        licence: id in begat's table, or an SPDX id, or "" when not identified.
-        state: "unedited", "edited", "appended" (text added, nothing else), "other" (its own heading names another licence, version or date than
-            the published one its wording is nearest to), "alike" (near to a published wording, without a heading that says whose it is),
-            "spdx" (identified by licenseclassifier, not compared word by word), "scancode" (named by ScanCode), "unknown".
-        same: share of the published words found in order; edits: the differences, at most 40.
-        like: of "other" and "alike": id of the licence whose wording is nearest; title: the heading as found.
-    """
-
-    file: str
-    licence: str
-    state: str
-    same: float
-    edits: tuple[TextEdit, ...]
-    sha256: str
-    like: str = ""
-    title: str = ""
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +163,11 @@ class Declared:
     """What the release says of itself: model card front matter and `config.json`. Shown, never measured.
 
     Attributes:
-        licence: card `license`, names and link beside it; base_models: card `base_model`; relation: `base_model_relation`.
+        licence: card `license`, names and link beside it; base_models: card `base_model`; relation: `base_model_relation`; base_file: where the
+            bases are named.
         expression: the card's licence as an SPDX expression, "" when it is none; name: the model's name as the user or the card gives it, "" when neither does.
         note: why the card could not be read, "" when it could or there is none.
+        scratch: the card's sentence that says the model was trained from scratch, "" where none does or it is not sure (`origin.py`).
     """
 
     licence: tuple[str, ...]
@@ -272,12 +180,15 @@ class Declared:
     name: str
     config_base: str
     note: str
+    base_file: str = "README.md"
+    scratch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
     """A reference with everything that ties the release to it: measured parts beside what the card declares.
 
+    No ancestor in the sense of descent unless `arrow` says so. `relation`, `arrow`: of the weights, as in `WeightsResult`.
     `code_licences`: licences of the matched upstream files, by their own headers; the reference's own where they name none.
     """
 
@@ -289,6 +200,8 @@ class Ancestor:
     licence: str
     licence_source: str
     code_licences: tuple[str, ...]
+    relation: str = "untested"
+    arrow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +214,10 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """One audit; `findings` is what a person acts on, `answers` keeps the questions apart."""
+    """One audit; `findings` is what a person acts on, `answers` keeps the questions apart, `uncompared` is what no answer speaks of.
+
+    `required`: the questions that had to be answered, as the user named them; () = weights, where the release or a reference holds any, else anything.
+    """
 
     sentence: str
     release: Party
@@ -323,14 +239,22 @@ class Audit:
     caveats: tuple[str, ...]
     not_asked: tuple[str, ...]
     seconds: float
+    required: tuple[str, ...] = ()
+    uncompared: tuple[Uncompared, ...] = ()
     replay: Mapping[str, Any] = field(default_factory=dict)
 
     def to_decide(self) -> tuple[Finding, ...]:
         """Findings against the release, established or indicated."""
         return tuple(f for f in self.findings if f.bearing == "against" and f.level in ("established", "indicated"))
 
-    def exit_code(self, fail_on: str = "indicated") -> int:
-        """1 when there is a finding to decide of level `fail_on` ("indicated" or "established") or stronger, else 0; "never" gives 0."""
-        if fail_on == "never":
-            return 0
-        return int(any(f.level == "established" or fail_on == "indicated" for f in self.to_decide()))
+    def missing(self) -> tuple[Uncompared, ...]:
+        """Comparisons that were required and not made."""
+        return tuple(u for u in self.uncompared if u.required)
+
+    def exit_code(self, fail_on: str = "indicated", allow_uncompared: bool = False) -> int:
+        """1 when there is a finding to decide of level `fail_on` ("indicated" or "established") or stronger ("never": none counts); else 3 when a
+        required comparison was not made, unless that is allowed; else 0.
+        """
+        if fail_on != "never" and any(f.level == "established" or fail_on == "indicated" for f in self.to_decide()):
+            return 1
+        return 3 if self.missing() and not allow_uncompared else 0

@@ -46,6 +46,10 @@ class _Many(click.Command):
     show_default=True,
     help="Compare weights where both sides have them (as begat compare does).",
 )
+@click.option("--require", default="", metavar="QUESTIONS",
+              help="What must be answered, of weights, code and tokenizer, with commas. Default: weights, where the release or a reference "
+                   "holds any; else anything.")  # fmt: skip
+@click.option("--allow-uncompared", is_flag=True, help="Exit 0 instead of 3 when something that had to be compared was not; the report says so all the same.")
 @click.option("--nonce", default="", help="Your own word, mixed into the public seed of the weights comparison.")
 @click.option("--deep", is_flag=True, help="Ask ScanCode, where it is installed, about licence texts that are not recognised.")
 @click.option("--signature-key", type=_FILE, help="Public key to verify a model-signing signature of the release with.")
@@ -54,11 +58,11 @@ class _Many(click.Command):
 @click.option("--json", "as_json", is_flag=True, help="Print the audit as JSON (schema: begat/report/schema).")
 @click.option("--html", type=OUTPUT, help="Also write one self-contained HTML report here.")
 @click.option("--sarif", type=OUTPUT, help="Also write the findings as SARIF 2.1.0, for code scanning in CI.")
-@click.option("--cyclonedx", type=OUTPUT, help="Also write a CycloneDX 1.6 ML-BOM whose pedigree names established ancestors.")
+@click.option("--cyclonedx", type=OUTPUT, help="Also write a CycloneDX 1.6 ML-BOM whose pedigree names established kin.")
 @click.option("--intoto", type=OUTPUT, help="Also write an in-toto statement over the evidence (the JSON report).")
 def audit(
-    release: Path, references: tuple[str, ...], index: str | None, weights: bool, nonce: str, deep: bool, signature_key: Path | None, fail_on: str,
-    as_json: bool, html: Path | None, sarif: Path | None, cyclonedx: Path | None, intoto: Path | None,
+    release: Path, references: tuple[str, ...], index: str | None, weights: bool, require: str, allow_uncompared: bool, nonce: str, deep: bool,
+    signature_key: Path | None, fail_on: str, as_json: bool, html: Path | None, sarif: Path | None, cyclonedx: Path | None, intoto: Path | None,
 ) -> int:  # fmt: skip
     """Was anything reused in a release, is it attributed, and do the licences allow it?
 
@@ -70,10 +74,11 @@ def audit(
     outputs = {"--html": html, "--sarif": sarif, "--cyclonedx": cyclonedx, "--intoto": intoto}
     check_outputs(outputs, (release, *references, *(r.partition("=")[2] or None for r in references), index, signature_key))
     result = run(
-        release, references, weights=weights, nonce=nonce, deep=deep, signature_key=signature_key, index=index, progress=StderrProgress()
-    )
+        release, references, weights=weights, require=[q.strip() for q in require.split(",") if q.strip()], nonce=nonce, deep=deep,
+        signature_key=signature_key, index=index, progress=StderrProgress(),
+    )  # fmt: skip
     return deliver(
-        result.exit_code(fail_on),
+        result.exit_code(fail_on, allow_uncompared),
         lambda: click.echo(_JSON(result)) if as_json else _TEXT(result),
         (html, lambda: _HTML(result)),
         (sarif, lambda: _SARIF(result)),

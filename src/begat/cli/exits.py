@@ -43,9 +43,9 @@ GENERAL = Exits(
 #: command → what its codes mean; commands of a group that are not named here are as the group is
 TABLE: dict[str, Exits] = {
     "audit": Exits(
-        "nothing to act on",
+        "nothing to act on, and what had to be compared was compared",
         "findings against the release, established or indicated (see --fail-on)",
-        "cannot test: weights were not compared",
+        "cannot test: no finding, but what had to be compared was not (see --require)",
     ),
     "compare": Exits(
         "no evidence of derivation",

@@ -24,8 +24,8 @@ _GROUPS = (
 )
 #: status of an answer → colour: blue is shared, orange is apart, ink is for a person to decide
 _STATUS_TONES = {
-    "shared": "shared", "indicated": "part", "not found": "apart", "kept": "part", "said": "part", "not all kept": "decide",
-    "to decide": "decide", "not said": "decide",
+    "shared": "shared", "dependent": "shared", "indicated": "part", "not found": "apart", "kept": "part", "said": "part", "not all kept": "decide",
+    "to decide": "decide", "not said": "decide", "contradicted": "decide", "not compared": "decide",
 }  # fmt: skip
 _TONES = {"established": "shared", "indicated": "part", "not-determinable": "open", "not-found": "apart"}
 
@@ -42,6 +42,7 @@ def render_audit_html(audit: Audit) -> str:
         groups=[(name, title, aside, [_finding(f) for f in found[:_LISTED]])
                 for (name, title, aside), found in zip(_GROUPS, (a.to_decide(), done, facts), strict=True)],
         decide=len(a.to_decide()),
+        missing=len(a.missing()),
         sides=_sides(a),
         declared=declared_lines(a),
         parties=[(p.id, p.version, ", ".join(p.has), p.licence, p.licence_source, p.sha256) for p in a.references],

@@ -1,16 +1,16 @@
 """From facts to findings: one file a question, each rule in words that draw no legal conclusion.
 
-Enters: `Facts`.  Leaves: a `Conclusion`. `reuse.py`, `notice.py`, `licence.py` and `disclosure.py` draw findings; `answers.py` sums them up by question.
+Enters: `Facts`.  Leaves: a `Conclusion`. `reuse.py`, `uncompared.py`, `notice.py`, `licence.py` and `disclosure.py` draw findings; `answers.py` sums up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from begat.audit.findings import disclosure, licence, notice, reuse
+from begat.audit.findings import disclosure, licence, notice, reuse, uncompared
 from begat.audit.findings.answers import answers, headline
 from begat.audit.findings.base import Facts
-from begat.audit.types import Ancestor, Answer, Finding
+from begat.audit.types import ABOUTS, Ancestor, Answer, Finding, Uncompared
 
 __all__ = ["Conclusion", "Facts", "conclude"]
 
@@ -28,23 +28,38 @@ class Conclusion:
     findings: tuple[Finding, ...]
     coverage: str
     caveats: tuple[str, ...]
+    uncompared: tuple[Uncompared, ...]
 
 
 def conclude(facts: Facts) -> Conclusion:
-    """Findings, gravest first within what has to be decided; answers; ancestors."""
+    """Findings, contradictions first, then gravest first within what has to be decided; answers; ancestors.
+
+    Raises:
+        ValueError: a rule claims what `begat.audit.types.ABOUTS` does not list.
+    """
     ancestors = reuse.ancestors(facts)
     found = _once(
         [
             *reuse.findings(facts),
+            *uncompared.findings(facts),
             *notice.findings(facts),
             *licence.findings(facts, ancestors),
             *disclosure.findings(facts, ancestors),
         ]
     )
-    found = tuple(sorted(found, key=lambda f: (_BEARING.index(f.bearing), _SEVERITY.index(f.severity))))
+    found = tuple(sorted(found, key=_rank))
+    for f in found:
+        if f.value not in ABOUTS.get(f.about, ()):
+            raise ValueError(f"finding {f.id}: unknown claim {f.about}: {f.value}")
+    missing = uncompared.uncompared(facts)
     return Conclusion(
-        headline(facts, ancestors, found), ancestors, answers(facts, ancestors, found), found, _coverage(facts), tuple(_caveats(facts, found)),
+        headline(facts, ancestors, found, missing), ancestors, answers(facts, ancestors, found, missing), found, _coverage(facts),
+        tuple(_caveats(facts, found)), missing,
     )  # fmt: skip
+
+
+def _rank(f: Finding) -> tuple[int, bool, int]:
+    return _BEARING.index(f.bearing), not f.id.startswith(disclosure.CONTRADICTION), _SEVERITY.index(f.severity)
 
 
 def _once(found: list[Finding]) -> tuple[Finding, ...]:
@@ -60,10 +75,17 @@ def _once(found: list[Finding]) -> tuple[Finding, ...]:
 
 
 def _coverage(facts: Facts) -> str:
+    """What was compared with how many references, question by question."""
     count = len(facts.references)
     if not count:
+        if facts.searched:
+            return f"Weights were compared by fingerprint with {facts.searched} known models; what is not among them cannot be found."
         return "Compared with no reference: only what the release says of itself was read."
-    return f"Compared with {count} {'reference' if count == 1 else 'references'}; what is not among them cannot be found."
+    weights = len({(w.reference, w.version) for w in facts.weights if w.relation != "untested"})
+    code = sum("code" in p.has for p in facts.references) if facts.code is not None else 0
+    tokenizers = len({t.reference for t in facts.tokenizers if t.not_run is None})
+    said = f"weights with {weights}, code with {code}, tokenizer with {tokenizers}"
+    return f"Of {count} {'reference' if count == 1 else 'references'} were compared: {said}; what is not among them cannot be found."
 
 
 def _caveats(facts: Facts, found: tuple[Finding, ...]) -> list[str]:

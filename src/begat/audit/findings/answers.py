@@ -6,18 +6,54 @@ Enters: `Facts`, `Ancestor`s, findings.  Leaves: `Answer`s and words. Nothing is
 from __future__ import annotations
 
 from begat.audit.findings.base import Facts
+from begat.audit.findings.disclosure import CONTRADICTION
 from begat.audit.findings.reuse import code_tied
-from begat.audit.types import Ancestor, Answer, Finding
+from begat.audit.findings.uncompared import sentence as not_compared
+from begat.audit.types import Ancestor, Answer, Finding, Uncompared
 
-QUESTIONS = ("weights", "code", "tokenizer", "notices", "licences", "disclosure")
 
-
-def answers(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, ...]) -> tuple[Answer, ...]:
-    """One answer a question, in the order of `QUESTIONS`."""
+def answers(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, ...], missing: tuple[Uncompared, ...]) -> tuple[Answer, ...]:
+    """One answer a question, in the order of `begat.audit.types.QUESTIONS`; `missing`: what was not compared."""
     return (
-        _part(facts, ancestors, found, "weights"), _part(facts, ancestors, found, "code"), _part(facts, ancestors, found, "tokenizer"),
+        _weights(facts, ancestors, found, missing), _part(facts, ancestors, found, "code"), _part(facts, ancestors, found, "tokenizer"),
         _notices(facts, found), _licences(found), _disclosure(found),
     )  # fmt: skip
+
+
+def _weights(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, ...], missing: tuple[Uncompared, ...]) -> Answer:
+    """The answer about weights, with what it does not speak of."""
+    mine = tuple(u for u in missing if u.question == "weights")
+    left = f" {not_compared(mine)}" if mine else ""
+    open_kind = [a.reference for a in ancestors if "weights" in a.established and a.relation == "open"]
+    shared = [a.reference for a in ancestors if "weights" in a.established and a.relation != "open"]
+    maybe = [a.reference for a in ancestors if "weights" in a.indicated]
+    pieces = [f"{words} {_names(names)}{level}" for words, names, level in (
+        ("shared with", shared, " (established)"), ("dependent on one another with", open_kind, " (established; of which kind is open)"),
+        ("indicated for", maybe, ""),
+    ) if names]  # fmt: skip
+    twins = [a.reference for a in ancestors if a.relation == "initial"]
+    if twins:
+        pieces.append(f"equal initial weights with {_names(twins)}, which is no reuse of trained weights")
+    if shared or open_kind:
+        return Answer("weights", "established", "shared" if shared else "dependent", f"Weights: {'; '.join(pieces)}.{left}")
+    if maybe:
+        return Answer("weights", "indicated", "indicated", f"Weights: {'; '.join(pieces)}.{left}")
+    looked = [f.reference.id for f in found if f.about == "weights" and f.level == "not-found" and f.reference]
+    none = [x for x in looked if x not in twins]
+    pieces = [*([f"not found to be shared with {_names(none)}"] if none else []), *pieces]
+    if facts.searched and not looked:
+        pieces.append(f"not found, by fingerprint, among {facts.searched} known models")
+    if pieces:
+        return Answer("weights", "not-found", "not found", f"Weights: {'; '.join(pieces)}.{_in_part(facts)}{left}")
+    return Answer("weights", "not-determinable", "not compared", f"Weights: {left.strip() or 'neither side holds any.'}")
+
+
+def _in_part(facts: Facts) -> str:
+    """What of the release's parameters the comparisons that found nothing do not speak of."""
+    worst = max((w for w in facts.weights if w.relation == "none" and w.unread), key=lambda w: w.unread, default=None)
+    if worst is None:
+        return ""
+    return f" Of the release's parameters {worst.unread:.0%} were not compared with {worst.reference} ({'; '.join(worst.unread_why[:2])})."
 
 
 def _part(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, ...], part: str) -> Answer:
@@ -29,7 +65,7 @@ def _part(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, .
         )
         said = f"{_PART[part]} {'; '.join(pieces)}."
         return Answer(part, "established" if sure else "indicated", "shared" if sure or _tied(facts, part) else "indicated", said)
-    looked = [f for f in found if f.id.startswith(f"reuse.{part}") and f.level == "not-found"]
+    looked = [f for f in found if f.about == part and f.level == "not-found"]
     if looked:
         return Answer(
             part, "not-found", "not found",
@@ -47,7 +83,7 @@ def _tied(facts: Facts, part: str) -> bool:
     return part == "code" and any(code_tied(facts, p.id) for p in facts.references)
 
 
-_PART = {"weights": "Weights:", "code": "Code:", "tokenizer": "Tokenizer:"}
+_PART = {"code": "Code:", "tokenizer": "Tokenizer:"}
 
 
 def _why_not(facts: Facts, part: str) -> str:
@@ -55,9 +91,6 @@ def _why_not(facts: Facts, part: str) -> str:
         return "no reference was given"
     if part == "code":
         return facts.code_not_run or "nothing to compare"
-    if part == "weights":
-        reasons = list(dict.fromkeys(w.not_run for w in facts.weights if w.not_run))
-        return "; ".join(reasons[:2]) or "the comparison could not be made"
     reasons = list(dict.fromkeys(t.sentence.rstrip(".") for t in facts.tokenizers))
     return "; ".join(reasons[:2]) or "one side has no tokenizer"
 
@@ -104,26 +137,55 @@ def _licences(found: tuple[Finding, ...]) -> Answer:
 
 
 def _disclosure(found: tuple[Finding, ...]) -> Answer:
-    silent = [f for f in found if f.axis == "disclosure" and f.level == "established" and f.bearing != "for"]
-    said = [f for f in found if f.axis == "disclosure" and f.bearing == "for"]
+    silent = [f for f in found if f.about == "disclosure" and f.value == "not-said"]
+    against = [f for f in found if f.id.startswith(CONTRADICTION)]
+    said = [f for f in found if f.about == "disclosure" and f.value == "said"]
+    if against:
+        return Answer("disclosure", "established", "contradicted", f"Disclosure: {against[0].sentence}")
     if silent:
         return Answer(
             "disclosure", "established", "not said",
-            f"Disclosure: {len(silent)} established {'reuse is' if len(silent) == 1 else 'reuses are'} not mentioned in the release.",
+            f"Disclosure: {len(silent)} established "
+            f"{'reuse or dependence is' if len(silent) == 1 else 'reuses or dependences are'} not mentioned in the release.",
         )
     if said:
         return Answer("disclosure", "not-found", "said", "Disclosure: every established reuse is mentioned.")
     return Answer("disclosure", "not-determinable", "nothing to say", "Disclosure: no reuse was established that could be mentioned.")
 
 
-def headline(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, ...]) -> str:
-    """What a reader takes away: what is reused, and how much there is to decide."""
-    reused = [f"{' and '.join(a.established)} with {a.reference}" for a in ancestors if a.established]
+def headline(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, ...], missing: tuple[Uncompared, ...]) -> str:
+    """What a reader takes away: what was not compared, what the card contradicts, what is reused, how much there is to decide."""
+    acts = [f for f in found if f.bearing == "against" and f.level in ("established", "indicated")]
+    against = [f for f in found if f.id.startswith(CONTRADICTION)]
+    reused = [f"{' and '.join(parts)} with {a.reference}" for a in ancestors if (parts := _shared(a))]
     tied = [a.reference for a in ancestors if code_tied(facts, a.reference)]
     if tied:
         reused.append(f"code with {' or '.join(tied[:3])}")
-    acts = [f for f in found if f.bearing == "against" and f.level in ("established", "indicated")]
-    start = f"The release shares {_names(reused)}." if reused else "No reuse was established."
-    if not acts:
-        return f"{start} Nothing was found for a person to act on."
-    return f"{start} {len(acts)} {'finding is' if len(acts) == 1 else 'findings are'} for a person to decide."
+    depends = [a.reference for a in ancestors if "weights" in a.established and a.relation == "open"]
+    parts = [not_compared(missing), *(f.sentence for f in against[:2])]
+    if reused:
+        parts.append(f"The release shares {_names(reused)}.")
+    if depends:
+        parts.append(f"That its weights and those of {_names(depends)} were not made independently is established; of which kind the dependence is, is open.")
+    if not reused and not depends and _compared(facts):
+        parts.append(f"No reuse was established{' in what was compared' if missing else ''}.{_in_part(facts)}")
+    if acts:
+        parts.append(f"{len(acts)} {'finding is' if len(acts) == 1 else 'findings are'} for a person to decide.")
+    elif missing:
+        parts.append("In what was looked at, nothing was found for a person to act on.")
+    else:
+        parts.append("Nothing was found for a person to act on.")
+    return " ".join(filter(None, parts))
+
+
+def _shared(a: Ancestor) -> list[str]:
+    """Parts that are reused; weights of which only a dependence is established are told apart."""
+    return [p for p in a.established if p != "weights" or a.relation != "open"]
+
+
+def _compared(facts: Facts) -> bool:
+    """Was anything compared at all?"""
+    return (
+        facts.searched > 0 or facts.code is not None or any(w.relation != "untested" for w in facts.weights)
+        or any(t.level != "not-determinable" for t in facts.tokenizers)
+    )  # fmt: skip

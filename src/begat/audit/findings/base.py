@@ -9,9 +9,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from begat.audit.checkpoints import Unopened
 from begat.audit.code.types import CodeReport
 from begat.audit.folder import Tree
 from begat.audit.licences.table import TABLE, Obligation
+from begat.audit.origin import names_same, standing
 from begat.audit.types import (
     Ancestor,
     Clause,
@@ -24,10 +26,16 @@ from begat.audit.types import (
     WeightsResult,
 )
 
+_NOTICES = ("notice", "open source", "attribution", "credits", "third")
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything measured and read; the rules draw findings from it and measure nothing."""
+    """Everything measured and read; the rules draw findings from it and measure nothing.
+
+    `require`: questions that have to be answered. `unopened`: files of the release that look like weights and were not opened. `searched`: known models
+    whose fingerprints the release's weights were held against. `through`: (reference, declared base, level of the dependence between their weights).
+    """
 
     release: Party
     tree: Tree
@@ -41,6 +49,10 @@ class Facts:
     texts: tuple[LicenceText, ...]
     headers: tuple[tuple[str, str], ...]
     declared: Declared
+    require: tuple[str, ...] = ()
+    unopened: tuple[Unopened, ...] = ()
+    searched: int = 0
+    through: tuple[tuple[str, str, str], ...] = ()
 
     def party(self, name: str, version: str = "") -> Party:
         """The reference of that name, of that version where several share it."""
@@ -81,10 +93,24 @@ def same_model(a: str, b: str) -> bool:
     return a == b if "/" in a and "/" in b else a.rsplit("/", 1)[-1] == b.rsplit("/", 1)[-1]
 
 
-def declared_as_base(facts: Facts, name: str) -> bool:
-    """Does the card (or config) name this reference as base?"""
-    named = (*facts.declared.base_models, *([facts.declared.config_base] if facts.declared.config_base else []))
-    return any(same_model(name, one) for one in named)
+def declared_in(facts: Facts, name: str) -> str:
+    """The file that names this reference as base: the card, the adapter's config, or config.json; "" when none does."""
+    if any(same_model(name, one) or names_same(name, one) for one in facts.declared.base_models):
+        return facts.declared.base_file
+    config = facts.declared.config_base
+    return "config.json" if config and (same_model(name, config) or names_same(name, config)) else ""
+
+
+def origin_of(facts: Facts, name: str) -> tuple[str, str]:
+    """(how the release's documents name a reference, where): "said", "named" or "compared" as in `begat.audit.origin.standing`; a notice says it."""
+    found: dict[str, str] = {}
+    for file in sorted(facts.tree.sizes):
+        last = file.rsplit("/", 1)[-1].casefold()
+        text = facts.tree.text(file) if last.endswith((".md", ".txt", ".rst")) or last.startswith(_NOTICES) else None
+        if text is not None and not any(t.file == file for t in facts.texts):
+            how = standing(text, name)
+            found.setdefault("said" if how and last.startswith(_NOTICES) else how, file)
+    return next(((how, found[how]) for how in ("said", "named", "compared") if how in found), ("", ""))
 
 
 def mentioned(facts: Facts, name: str) -> str:
@@ -98,6 +124,13 @@ def mentioned(facts: Facts, name: str) -> str:
             if text is not None and wanted.search(text):
                 return file
     return ""
+
+
+def duty_level(ancestor: Ancestor, part: str) -> str:
+    """At which level a licence bears on a part: that of its reuse, but "indicated" for weights of which it is open whether trained ones were taken over."""
+    found = levels(ancestor, part)
+    unsure = part == "weights" and ancestor.relation == "open" and not ancestor.declared
+    return "indicated" if unsure and found == "established" else found
 
 
 def levels(ancestor: Ancestor, part: str) -> str:

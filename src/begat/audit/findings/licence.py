@@ -6,9 +6,9 @@ Enters: `Facts`, `Ancestor`s.  Leaves: findings of axis "licence". Duties follow
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from begat.audit.findings.base import Facts, clause, levels, same_model, title
+from begat.audit.findings.base import Facts, clause, duty_level, levels, same_model, title
 from begat.audit.findings.reuse import code_tied
 from begat.audit.folder import Tree
 from begat.audit.licences.checks import Held, check, limits_dropped
@@ -41,14 +41,14 @@ def findings(facts: Facts, ancestors: tuple[Ancestor, ...]) -> Iterator[Finding]
 def _own_texts(facts: Facts) -> Iterator[Finding]:
     if not facts.texts:
         yield _plain(
-            "licence.no-text", "not-found", "low",
+            "licence.no-text", "licence-text", "absent", "not-found", "low",
             "The release carries no licence file. Nor do most models (arXiv:2602.08816 counts 95.8 %), so alone this says little.",
             Span("."), "licence files", "0", "add the text of the licence",
         )  # fmt: skip
     for text in facts.texts:
         yield _own_text(text)
     if facts.declared.note:
-        yield _plain("licence.card-unreadable", "not-determinable", "low", f"The model card could not be read: {facts.declared.note}.",
+        yield _plain("licence.card-unreadable", "card", "unreadable", "not-determinable", "low", f"The model card could not be read: {facts.declared.note}.",
                      Span("README.md"), "front matter", "unreadable", "repair the front matter")  # fmt: skip
 
 
@@ -59,7 +59,8 @@ def _own_text(text: LicenceText) -> Finding:
         shown = "; ".join(f"“{e.before}” became “{e.after}”" if e.before and e.after else f"“{e.after}” added" if e.after else f"“{e.before}” left out"
                           for e in text.edits[:3])  # fmt: skip
         return Finding(
-            id=f"licence.edited:{text.file}:{text.licence}", axis="licence", level="established", bearing="against", severity="medium",
+            id=f"licence.edited:{text.file}:{text.licence}", axis="licence", about="licence-text", value="edited", level="established",
+            bearing="against", severity="medium",
             sentence=f"{text.file} is the {name} with {len(text.edits)} {'edit' if len(text.edits) == 1 else 'edits'}: {shown}.",
             subject=Span(text.file, text.edits[0].line, text.edits[-1].line), reference=None,
             evidence=Evidence("share of the published words found in order", text.same, 1.0, "the published text", spans),
@@ -79,7 +80,7 @@ def _own_text(text: LicenceText) -> Finding:
     known = text.state in ("unedited", "appended", "other")
     level = "established" if known else "indicated" if text.licence else "not-determinable"
     return Finding(
-        id=f"licence.text:{text.file}:{text.licence or text.state}", axis="licence", level=level,
+        id=f"licence.text:{text.file}:{text.licence or text.state}", axis="licence", about="licence-text", value=text.state, level=level,
         bearing="fact", severity="none", sentence=words[text.state], subject=Span(text.file), reference=None,
         evidence=Evidence("licence text", text.state, None, "", spans),
     )  # fmt: skip
@@ -99,19 +100,20 @@ def _own_consistency(facts: Facts) -> Iterator[Finding]:
     in_files = [t for t in facts.texts if t.licence and "/" not in t.file]
     if card and in_files and all(_edition_of(card) not in (_edition_of(t.licence), title(t.licence)) for t in in_files):
         yield Finding(
-            id="licence.card-differs", axis="licence", level="established", bearing="against", severity="medium",
+            id="licence.card-differs", axis="licence", about="card", value="licence-differs", level="established", bearing="against", severity="medium",
             sentence=f"The card says {title(card)}, {in_files[0].file} is the {title(in_files[0].licence)}.", subject=Span("README.md"), reference=None,
             evidence=Evidence("card licence against licence file", f"{card} / {in_files[0].licence}", None, "", (Span(in_files[0].file),)),
             remedy="let the card and the licence file name one licence, or say which part is under which",
         )  # fmt: skip
     if declared.licence and not card:
         said = ", ".join([*declared.licence, *([declared.licence_name] if declared.licence_name else [])])
-        yield _plain("licence.card-unknown", "not-determinable", "low", f"The card's licence field ({said}) names no licence that is known here.",
+        yield _plain("licence.card-unknown", "card", "licence-unknown", "not-determinable", "low",
+                     f"The card's licence field ({said}) names no licence that is known here.",
                      Span("README.md"), "card licence", said, "name it by its SPDX key")  # fmt: skip
     others = sorted({(x, f) for f, x in facts.headers if card and x != card and x in TABLE.licences})
     for licence in dict.fromkeys(x for x, _ in others):
         files = [f for x, f in others if x == licence]
-        yield _plain(f"licence.header-differs:{licence}", "established", "none",
+        yield _plain(f"licence.header-differs:{licence}", "card", "header-differs", "established", "none",
                      f"{len(files)} {'file names' if len(files) == 1 else 'files name'} {title(licence)} in the header, the card {title(card)}. "
                      "Code and weights are often under different licences.", Span(files[0]), "licence in file headers", licence, "")  # fmt: skip
 
@@ -121,9 +123,11 @@ def _edition_of(licence: str) -> str:
     return re.sub(r"-20\d\d$", "", licence)
 
 
-def _plain(id: str, level: str, severity: str, sentence: str, subject: Span, measure: str, value: str, remedy: str) -> Finding:
-    return Finding(id=id, axis="licence", level=level, bearing="fact", severity=severity, sentence=sentence, subject=subject, reference=None,
-                   evidence=Evidence(measure, value), remedy=remedy)  # fmt: skip
+def _plain(
+    id: str, about: str, value: str, level: str, severity: str, sentence: str, subject: Span, measure: str, measured: str, remedy: str
+) -> Finding:
+    return Finding(id=id, axis="licence", about=about, value=value, level=level, bearing="fact", severity=severity, sentence=sentence, subject=subject,
+                   reference=None, evidence=Evidence(measure, measured), remedy=remedy)  # fmt: skip
 
 
 # --- what the licences of ancestors ask ---
@@ -144,7 +148,8 @@ def _duties(facts: Facts, ancestor: Ancestor, tied: set[tuple[str, str]]) -> Ite
     found = by_licence(ancestor)
     for licence in [x for x in found if x not in TABLE.licences] or ([] if found else [""]):
         yield Finding(
-            id=f"licence.unknown:{ancestor.reference}:{licence}", axis="licence", level="not-determinable", bearing="fact", severity="low",
+            id=f"licence.unknown:{ancestor.reference}:{licence}", axis="licence", about="reference-licence", value="unknown",
+            level="not-determinable", bearing="fact", severity="low",
             sentence=f"What the licence of {ancestor.reference} asks is not known here" + (f" ({licence})." if licence else ": no licence of it was found."),
             subject=Span("."), reference=reference, evidence=Evidence("licence of the reference", licence or "none found"),
             remedy="give the reference with its LICENSE, or as REPOSITORY@REVISION=PATH",
@@ -169,8 +174,8 @@ def _duty(
     outcome = check(duty, held)
     if outcome is None:
         return None
-    level = "established" if any(levels(ancestor, p) == "established" for p in parts) else "indicated"
-    because = f"{' and '.join(parts)} shared with {ancestor.reference} ({level})"
+    level = "established" if any(duty_level(ancestor, p) == "established" for p in parts) else "indicated"
+    because = f"{' and '.join(parts)} shared with {ancestor.reference} ({level}{_open(ancestor, parts)})"
     asks = f"{title(licence)}, {duty.clause}"
     if outcome.seen is None:
         sentence, bearing, level, severity = (
@@ -184,11 +189,20 @@ def _duty(
     else:
         sentence, bearing, severity = f"{asks}, on {because}: not seen to be done; {outcome.value}.", "against", duty.severity
     return Finding(
-        id=f"licence.{duty.id}:{licence}:{ancestor.reference}", axis="licence", level=level, bearing=bearing, severity=severity, sentence=sentence,
+        id=f"licence.{duty.id}:{licence}:{ancestor.reference}", axis="licence", about="duty",
+        value="undetermined" if outcome.seen is None else "seen" if outcome.seen else "not-seen", level=level, bearing=bearing,
+        severity=severity, sentence=sentence,
         subject=outcome.spans[0] if outcome.spans else Span("."), reference=reference,
         evidence=Evidence(duty.check, outcome.value, None, "", outcome.spans), clause=clause(licence, duty),
         remedy=duty.remedy if outcome.seen is False else "",
     )  # fmt: skip
+
+
+def _open(ancestor: Ancestor, parts: Iterable[str]) -> str:
+    """What a reader has to know of weights whose dependence is established and its kind open."""
+    if "weights" not in parts or ancestor.relation != "open" or levels(ancestor, "weights") != "established":
+        return ""
+    return "; a dependence of the weights is established, and open whether trained weights were taken over"
 
 
 def _upstream_notice(tree: Tree | None) -> tuple[str, ...] | None:
@@ -206,7 +220,7 @@ def _upstream_notice(tree: Tree | None) -> tuple[str, ...] | None:
 def _conflict(facts: Facts, ancestor: Ancestor) -> Iterator[Finding]:
     for licence, parts in by_licence(ancestor).items():
         if licence in TABLE.licences:
-            said = ", ".join(f"{p} {levels(ancestor, p)}" for p in parts)
+            said = ", ".join(f"{p} {duty_level(ancestor, p)}" for p in parts) + _open(ancestor, parts)
             yield from _compared(facts, ancestor.reference, licence, f"{ancestor.reference} ({said})", only_tokenizer=parts == ("tokenizer",),
                                  reference=facts.reference(ancestor.reference, ancestor.version))  # fmt: skip
 
@@ -236,14 +250,16 @@ def _compared(
         return
     if not out:
         yield Finding(
-            id=f"licence.conflict:{inbound}:{name}", axis="licence", level="not-determinable", bearing="fact", severity="low",
+            id=f"licence.conflict:{inbound}:{name}", axis="licence", about="limits", value="undetermined", level="not-determinable",
+            bearing="fact", severity="low",
             sentence=f"The release states no licence; the {taken.title} of {because} sets limits ({_limits(taken.limits)}).", subject=Span("."),
             reference=reference, evidence=Evidence("licence of the release", "none stated"), remedy="state the licence",
         )  # fmt: skip
         return
     if given is None:
         yield Finding(
-            id=f"licence.conflict:{inbound}:{name}", axis="licence", level="not-determinable", bearing="fact", severity="low",
+            id=f"licence.conflict:{inbound}:{name}", axis="licence", about="limits", value="undetermined", level="not-determinable",
+            bearing="fact", severity="low",
             sentence=f"The release is under {title(out)}, which is not in begat's table; the {taken.title} of {because} sets limits ({_limits(taken.limits)}).",
             subject=Span(where), reference=reference, evidence=Evidence("licence of the release", out),
         )  # fmt: skip
@@ -251,14 +267,15 @@ def _compared(
     dropped = () if given.id == taken.id else limits_dropped(taken.limits, given.limits)
     if not dropped:
         yield Finding(
-            id=f"licence.conflict:{inbound}:{name}", axis="licence", level="not-found", bearing="for", severity="none",
+            id=f"licence.conflict:{inbound}:{name}", axis="licence", about="limits", value="kept", level="not-found", bearing="for", severity="none",
             sentence=f"The release's {given.title} drops no limit of the {taken.title} ({because}).", subject=Span(where), reference=reference,
             evidence=Evidence("limits dropped", "none"),
         )  # fmt: skip
         return
     grave = "low" if only_tokenizer else "high" if set(dropped) & _GRAVE else "medium"
     yield Finding(
-        id=f"licence.conflict:{inbound}:{name}", axis="licence", level="indicated", bearing="fact" if only_tokenizer else "against", severity=grave,
+        id=f"licence.conflict:{inbound}:{name}", axis="licence", about="limits", value="dropped", level="indicated",
+        bearing="fact" if only_tokenizer else "against", severity=grave,
         sentence=f"Conflict indicated: the release is under {given.title}, while the {taken.title} of {because} sets limits that it lacks "
         f"({_limits(dropped)}). A person has to decide.", subject=Span(where), reference=reference,
         evidence=Evidence("limits dropped", ", ".join(dropped)), clause=_limit_clause(taken.id, dropped),

@@ -40,6 +40,8 @@ def _fate(facts: Facts, n: NoticeResult, licence: str) -> Finding:
     return Finding(
         id=f"notice.{n.label}:{n.file}:{n.reference}:{n.upstream_file}",
         axis="notice",
+        about="notice",
+        value=n.label,
         level="not-determinable"
         if n.label == "not-determinable"
         else "not-found"
@@ -84,7 +86,8 @@ def _spans(n: NoticeResult) -> tuple[Span, ...]:
 
 def _change(facts: Facts, n: NoticeResult, asked: Clause, duty: Obligation) -> Finding:
     return Finding(
-        id=f"notice.change:{n.file}:{n.reference}:{n.upstream_file}", axis="notice", level="established" if n.change_notice else "not-found",
+        id=f"notice.change:{n.file}:{n.reference}:{n.upstream_file}", axis="notice", about="change-statement",
+        value="found" if n.change_notice else "none", level="established" if n.change_notice else "not-found",
         bearing="for" if n.change_notice else "fact", severity="none" if n.change_notice else duty.severity,
         sentence=f"{n.file} differs from {n.upstream_file} of {n.reference}; "
         + ("it carries a statement of change." if n.change_notice else "no statement of change was found in it."),

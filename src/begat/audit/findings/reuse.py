@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from begat.audit.code.types import UnitMatch
-from begat.audit.findings.base import Facts, declared_as_base
+from begat.audit.findings.base import Facts, declared_in
 from begat.audit.findings.notice import licence_of
-from begat.audit.types import Ancestor, Evidence, Finding, Span
-from begat.audit.weights import REVERSED, level_of
+from begat.audit.types import Ancestor, Evidence, Finding, Span, WeightsResult
+from begat.audit.weights import level_of
 
 _SPANS = 12
 
@@ -29,15 +29,24 @@ def ancestors(facts: Facts) -> tuple[Ancestor, ...]:
             if level in found:
                 found[level].append(part)
         party = facts.party(name, _code_version(facts, name))
+        tie = _tie(facts, name)
         licences = tuple(dict.fromkeys(x for n in facts.notices if n.reference == name and (x := licence_of(facts, n))))
         out.append(
             Ancestor(
                 reference=name, version=party.version, established=tuple(found["established"]), indicated=tuple(found["indicated"]),
-                declared=declared_as_base(facts, name), licence=party.licence, licence_source=party.licence_source,
+                declared=bool(declared_in(facts, name)), licence=party.licence, licence_source=party.licence_source,
                 code_licences=licences or ((party.code_licence,) if party.code_licence else ()),
+                relation=tie.relation if tie else "untested", arrow=tie.arrow if tie else "",
             )
         )  # fmt: skip
     return tuple(out)
+
+
+def _tie(facts: Facts, name: str) -> WeightsResult | None:
+    """The strongest result about the weights of one reference."""
+    order = ("established", "indicated", "not-found", "not-determinable")
+    mine = [w for w in facts.weights if w.reference == name]
+    return min(mine, key=lambda w: (order.index(level_of(w)), w.relation == "open"), default=None)
 
 
 def weights_level(facts: Facts, name: str) -> str:
@@ -106,18 +115,29 @@ def findings(facts: Facts) -> Iterator[Finding]:
 
 def _weights(facts: Facts) -> Iterator[Finding]:
     for w in facts.weights:
-        if w.not_run and "weights" not in facts.party(w.reference).has:
-            continue  # nothing there to compare with: said once, in the answer
+        if w.relation == "untested":
+            continue  # `uncompared.py` says it
         level = level_of(w)
+        part = f"{w.part}: " if w.part else ""
         yield Finding(
-            id=f"reuse.weights:{w.reference}", axis="reuse", level=level, bearing="fact", severity="none",
-            sentence=w.sentence if w.not_run else f"Weights against {w.reference}: {w.sentence}"
-            + (" The reference was made from the release, not the release from it." if w.direction == REVERSED else ""), subject=Span("."),
-            reference=facts.reference(w.reference),
+            id=":".join(("reuse.weights", w.reference, *filter(None, (w.version, w.part)))), axis="reuse", about="weights", value=str(w.verdict), level=level,
+            bearing="fact", severity="none", sentence=f"{part}Weights against {w.reference}: {w.sentence}{_meaning(w)}",
+            subject=Span(w.part or "."), reference=facts.reference(w.reference, w.version),
             evidence=Evidence("log10 of the e-value of begat compare", w.log10_e, None, "independent training (docs/statistics.md)")
-            if w.log10_e is not None else Evidence("begat compare", w.verdict or "not run"),
+            if w.log10_e is not None else Evidence("begat compare", str(w.verdict)),
             remedy="" if level != "established" else "begat compare shows which parts, and in which direction where that can be said",
         )  # fmt: skip
+
+
+def _meaning(w: WeightsResult) -> str:
+    """What a result means for the question whether weights were reused, where the verdict does not say it itself."""
+    if w.arrow == "to-reference":
+        return " The reference was made from the release, not the release from it."
+    if w.relation == "initial":
+        return " Equal initial weights are no reuse of trained weights."
+    if w.relation == "open" and w.exact:
+        return " That the two depend on each other is established; of which kind the dependence is, is open."
+    return ""
 
 
 def _code(facts: Facts, name: str) -> Iterator[Finding]:
@@ -136,7 +156,8 @@ def _code(facts: Facts, name: str) -> Iterator[Finding]:
         others = sorted({o for u in tied for o in origins(u)} - {name})
         alone = any(origins(u) == {name} for u in tied)
         yield Finding(
-            id=f"reuse.code-tie:{name}", axis="reuse", level="established" if alone else "indicated", bearing="fact", severity="none",
+            id=f"reuse.code-tie:{name}", axis="reuse", about="code", value="shared" if alone else "shared-source-open",
+            level="established" if alone else "indicated", bearing="fact", severity="none",
             sentence=f"{len(tied)} {'unit' if len(tied) == 1 else 'units'} of code are shared with {name}"
             + (f" and alike with {', '.join(others[:3])}; which of them is the source cannot be said." if others
                else ", where several files hold them alike; no single file is named."),
@@ -147,7 +168,8 @@ def _code(facts: Facts, name: str) -> Iterator[Finding]:
         weak = [u for u in units if u.status == "indicated"]
         top = max(weak, key=lambda u: u.score, default=None)
         yield Finding(
-            id=f"reuse.code:{name}", axis="reuse", level="indicated" if weak else "not-found", bearing="fact", severity="none",
+            id=f"reuse.code:{name}", axis="reuse", about="code", value="alike" if weak else "none",
+            level="indicated" if weak else "not-found", bearing="fact", severity="none",
             sentence=f"{len(weak)} units are more alike to {name} than independent code was in calibration, too little to name a source."
             if weak else f"No code was found to come from {name}.",
             subject=_place(weak), reference=facts.reference(name),
@@ -160,7 +182,7 @@ def _code_finding(facts: Facts, name: str, file: str, source: str, group: list[U
     best = max(group, key=lambda u: u.score)
     versions = sorted({s.version for u in group for s in u.sources if (s.reference, s.file) == (name, source)})
     return Finding(
-        id=f"reuse.code:{file}:{name}:{source}", axis="reuse", level="established", bearing="fact", severity="none",
+        id=f"reuse.code:{file}:{name}:{source}", axis="reuse", about="code", value="shared", level="established", bearing="fact", severity="none",
         sentence=f"{len(group)} {'unit' if len(group) == 1 else 'units'} of {file} are shared with {name}, {source}"
         + (f" (version {' or '.join(v for v in versions if v)})." if any(versions) else "."),
         subject=Span(file, min(u.lines[0] for u in group), max(u.lines[1] for u in group)),
@@ -177,11 +199,15 @@ def _spans(units: list[UnitMatch]) -> tuple[Span, ...]:
     return tuple(Span(u.file, *u.lines) for u in sorted(units, key=lambda u: -u.score)[:_SPANS])
 
 
+_TOKENIZER = {"established": "one-order", "indicated": "partly-one-order", "not-found": "none", "not-determinable": "undetermined"}
+
+
 def _tokenizer(facts: Facts) -> Iterator[Finding]:
     for t in facts.tokenizers:
         value = t.merges_in_order / t.merges_shared if t.judged == "merges" else t.agreement
         yield Finding(
-            id=f"reuse.tokenizer:{t.reference}", axis="reuse", level=t.level, bearing="fact", severity="none", sentence=t.sentence,
+            id=f"reuse.tokenizer:{t.reference}", axis="reuse", about="tokenizer", value=_TOKENIZER[t.level], level=t.level,
+            bearing="fact", severity="none", sentence=t.sentence,
             subject=Span(t.file or "."), reference=facts.reference(t.reference),
             evidence=Evidence(
                 f"order agreement of shared {t.judged or 'tokens'}", value if t.judged else None, t.threshold if t.judged else None,
