@@ -181,8 +181,8 @@ def of_tree(tree: Any) -> list[Statement]:
 
 
 def of_audit(found: Any) -> list[Statement]:
-    """Findings on weights, named ancestors, answers to the questions, and what the card is said to
-    contradict.
+    """How the weights stand to the reference's and by which arrow, what the card is said to contradict,
+    named ancestors, answers to the questions.
     """
     from begat.audit.claims import claims_of_audit
 
@@ -190,13 +190,7 @@ def of_audit(found: Any) -> list[Statement]:
     out += [
         Statement("audit", "ancestor", a.reference, "weights", a.reference, "b")
         for a in found.ancestors
-        if "weights" in a.established
+        if "weights" in a.established and (a.arrow == "from-reference" or a.declared)
     ]
-    for w in found.weights:
-        out.append(
-            Statement("audit", "weights", w.reference, w.verdict or "not run", w.reference, "b", withheld=w.verdict is None)
-        )
-        if w.verdict is not None and w.direction in ("A → B", "B → A"):
-            out.append(Statement("audit", "weights-direction", w.reference, w.direction, w.reference, "b"))
     out += [Statement("audit", "answer", a.question, a.status, "a", "b") for a in found.answers]
     return out

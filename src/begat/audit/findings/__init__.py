@@ -84,8 +84,8 @@ def _coverage(facts: Facts) -> str:
     weights = len({(w.reference, w.version) for w in facts.weights if w.relation != "untested"})
     code = sum("code" in p.has for p in facts.references) if facts.code is not None else 0
     tokenizers = len({t.reference for t in facts.tokenizers if t.not_run is None})
-    said = f"weights with {weights}, code with {code}, tokenizer with {tokenizers}"
-    return f"Of {count} {'reference' if count == 1 else 'references'} were compared: {said}; what is not among them cannot be found."
+    said = f"weights with {weights} of them, code with {code}, the tokenizer with {tokenizers}"
+    return f"Compared with {count} {'reference' if count == 1 else 'references'}: {said}; what is not among them cannot be found."
 
 
 def _caveats(facts: Facts, found: tuple[Finding, ...]) -> list[str]:

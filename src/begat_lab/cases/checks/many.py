@@ -91,12 +91,18 @@ def none(s: Statement, truth: Truth) -> Answer:
 
 
 def finding(s: Statement, truth: Truth) -> Answer:
-    """A finding of an audit about weights; those about texts are not the family's."""
+    """A finding of an audit that is not about weights: what texts say is not the family's."""
+    return UNVERIFIABLE
+
+
+def card(s: Statement, truth: Truth) -> Answer:
+    """What an audit says of the card and a dependence of weights that it found, or did not find."""
     t = truth.pairs["a", "b"]
-    if not s.subject.startswith("reuse.weights"):
+    if s.value == "scratch-fits":
+        return judged(t.relation == "shared-initialisation", f"they are {t.relation}")
+    if s.value in ("base-not-given", "base-not-found"):
         return UNVERIFIABLE
-    reused = t.related and t.relation != "shared-initialisation" and t.direction != "B → A"
-    return judged(reused, f"they are {t.relation}")
+    return judged(t.related, f"they are {t.relation}")
 
 
 def ancestor(s: Statement, truth: Truth) -> Answer:
@@ -111,14 +117,11 @@ def weights(s: Statement, truth: Truth) -> Answer:
     return UNVERIFIABLE if s.value not in RELATIONS else judged(t.relation in RELATIONS[s.value], f"they are {t.relation}")
 
 
-def weights_direction(s: Statement, truth: Truth) -> Answer:
-    """Which way, the release being B."""
+def arrow(s: Statement, truth: Truth) -> Answer:
+    """Which of the two was made from the other, the release being B."""
     t = truth.pairs["a", "b"]
-    return judged(s.value in (t.direction, _turned(t.direction)), f"true is {t.direction or 'none'}")
-
-
-def _turned(direction: str) -> str:
-    return {"A → B": "B → A", "B → A": "A → B"}.get(direction, "")
+    named = {"from-reference": "A → B", "to-reference": "B → A"}.get(s.value)
+    return UNVERIFIABLE if named is None else judged(named == t.direction, f"true is {t.direction or 'none'}")
 
 
 def answer(s: Statement, truth: Truth) -> Answer:
@@ -127,6 +130,8 @@ def answer(s: Statement, truth: Truth) -> Answer:
     if "weight" not in s.subject.lower():
         return UNVERIFIABLE
     reused = t.related and t.relation != "shared-initialisation"
+    if s.value == "dependent":
+        return judged(t.related, f"they are {t.relation}")
     if s.value in ("shared", "reused"):
         return judged(reused, f"they are {t.relation}")
     if s.value in ("not found", "none"):
@@ -145,7 +150,8 @@ RULES: dict[tuple[str, str], Callable[[Statement, Truth], Answer]] = {
     ("search", "none"): none,
     ("audit", "audit"): finding,
     ("audit", "ancestor"): ancestor,
-    ("audit", "weights"): weights,
-    ("audit", "weights-direction"): weights_direction,
+    ("audit", "audit-weights"): weights,
+    ("audit", "audit-arrow"): arrow,
+    ("audit", "audit-card"): card,
     ("audit", "answer"): answer,
 }
