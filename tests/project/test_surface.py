@@ -27,8 +27,8 @@ def test_commands_and_options() -> None:
         for name in cli.list_commands(None)
     }  # type: ignore[arg-type, union-attr]
     assert found == {
-        "audit": ["--cyclonedx", "--deep", "--fail-on", "--html", "--index", "--intoto", "--json", "--nonce", "--references", "--sarif", "--signature-key",
-                  "--weights"],
+        "audit": ["--allow-uncompared", "--cyclonedx", "--deep", "--fail-on", "--html", "--index", "--intoto", "--json", "--nonce", "--references",
+                  "--require", "--sarif", "--signature-key", "--weights"],
         "compare": ["--align", "--base", "--html", "--json", "--map", "--nonce", "--published"],
         "decompose": ["--base", "--full", "--html", "--json", "--nonce", "--parents"],
         "demo": ["--html", "--json", "--open"],

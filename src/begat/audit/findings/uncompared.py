@@ -20,9 +20,9 @@ _LISTED = 3
 def uncompared(facts: Facts) -> tuple[Uncompared, ...]:
     """Everything that was not compared, in the order of the questions."""
     if facts.require:
-        found = [*_weights(facts, "weights" in facts.require, asked="weights" in facts.require)]
-        found += _code(facts) if "code" in facts.require else []
-        return (*found, *(_tokenizer(facts) if "tokenizer" in facts.require else ()))
+        asked = "weights" in facts.require
+        code = _code(facts) if "code" in facts.require else ()
+        return (*_weights(facts, asked, asked), *code, *(_tokenizer(facts) if "tokenizer" in facts.require else ()))
     relevant = any("weights" in p.has for p in (facts.release, *facts.references))
     if relevant:
         return tuple(_weights(facts, required=True, asked=False))
