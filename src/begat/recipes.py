@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: what a recipe may be called
-METHODS = ("copy", "linear", "slerp", "task-arithmetic", "ties", "dare", "stitched", "low-rank", "partial", "unexplained", "adapter")
+METHODS = ("copy", "linear", "slerp", "task-arithmetic", "ties", "dare", "stitched", "layered", "low-rank", "partial", "unexplained", "adapter")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,6 @@ OPEN = {
     "heads/new": "kind",
     "layers/swapped": "layers at other places",
     "layers/shifted": "layers at other places",
-    "merges/opposite": "merges that vary by layer",
     "merges/direction-removed-float32": "kind",
     "releases/twin": "twins in an audit",
     "training/noised-0.1": "kind",

@@ -59,7 +59,7 @@ def _expert(m: ExpertMatch) -> Claim:
 def claims_of_decomposition(found: Decomposition) -> tuple[Claim, ...]:
     """The recipe, the coefficients over all matrices, ranks, and which bases fit an adapter."""
     out = [Claim("recipe", "", found.method)]
-    if found.method not in ("unexplained", "partial", "adapter"):
+    if found.method not in ("unexplained", "partial", "adapter", "layered"):
         for number, c in enumerate(found.coefficients, 1):
             out.append(Claim("coefficient", str(number), "identified" if c.identified else "", number=c.value))
     for low in found.low_rank:

@@ -27,7 +27,7 @@ from begat.canon.roles import ROLES
 from begat.errors import InputError, printable
 from begat.pipeline.counterparts import Counterparts, counterparts
 from begat.pipeline.lora import low_rank
-from begat.pipeline.recipe import Found, recipe
+from begat.pipeline.recipe import Found, is_explained, recipe
 from begat.pipeline.sampling import check_finite, generator
 from begat.pipeline.steps import steps
 from begat.pipeline.towers import likeliest
@@ -161,13 +161,14 @@ class _Run:
     def result(self, start: float) -> Decomposition:
         keys, unmatched = self._keys()
         sums = self._stream(keys)
-        parts = self._parts(sums)
+        parts, explained = self._parts(sums)
         matrices = [s.moments for k, s in sums.items() if not self.child.tensors[k].is_vector]
         whole = fit(pooled(matrices or [s.moments for s in sums.values()], evenly=True))
         ranks = self._ranks()
         found = Found(
             names=_names(self.checkpoints), parents=len(self.parents), base=self.base is not None, whole=whole, parts=parts, low_rank=ranks,
-            arc=self._arc(sums), sparse=self._sparse(),
+            arc=self._arc(sums), sparse=self._sparse(), whole_parents=[self._whole(p, b) for p, b in zip(self.parents, self.behind, strict=True)],
+            explained=explained,
         )  # fmt: skip
         said = recipe(found)
         spread = np.array(
@@ -273,19 +274,26 @@ class _Run:
 
     # --- numbers ---
 
-    def _parts(self, sums: dict[TensorKey, _Sums]) -> tuple[PartFit, ...]:
+    def _whole(self, parent: Canonical, behind: Counterparts) -> bool:
+        """The child has every layer of the parent, once and at its own place."""
+        layers = {(k.tower, k.layer) for k in parent.tensors if k.layer >= 0}
+        return not behind.moved and layers <= {(k.tower, k.layer) for k in self.child.tensors if k.layer >= 0}
+
+    def _parts(self, sums: dict[TensorKey, _Sums]) -> tuple[tuple[PartFit, ...], list[bool]]:
+        """The fit of every part, and whether its parents explain it."""
         groups: dict[tuple[str, int, str], list[TensorKey]] = {}
         for key in sums:
             groups.setdefault((key.tower, key.layer, group_of(key)), []).append(key)
-        out = []
+        out, explained = [], []
         for (tower, layer, group), keys in sorted(groups.items(), key=lambda g: (g[0][0] != "text", g[0])):
             together = pooled([sums[k].moments for k in keys], evenly=False)
             found = fit(together)
+            explained.append(is_explained(found))
             out.append(PartFit(
                 tower, layer, group, sums[keys[0]].sources, coefficients(found), float(found.value_P.sum()), found.residual, found.condition,
                 len(keys), found.n, None if self.base is None else together.zero / max(found.n, 1),
             ))  # fmt: skip
-        return tuple(out)
+        return tuple(out), explained
 
     def _ranks(self) -> tuple[LowRank, ...]:
         out = [low_rank(self.child, p, b, i, self.seed) for i, (p, b) in enumerate(zip(self.parents, self.behind, strict=True))]

@@ -26,11 +26,19 @@ _ARC, _ARC_SE = 0.5, 4.0
 _ALIKE = 10.0
 #: a coefficient up to this says nothing of a second parent
 _ALONE = 0.01
+#: by how much a coefficient must differ from place to place to be called a merge that varies
+_VARIES = 0.05
+#: share of a part's sum of squares that storing it in 16 bits rounds away at most
+_ROUNDED = 1e-5
+_ADAPTER = "a LoRA adapter merged into its base"
+_ONE = "a LoRA adapter of rank 1 merged, or one direction taken out of what the matrices write"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """names: child, parents…, base; parents: how many."""
+    """names: child, parents…, base; parents: how many. whole_parents: of each, whether the child has all of its layers, each once
+    and in its place. explained: of each part, whether its parents leave nothing over.
+    """
 
     names: Sequence[str]
     parents: int
@@ -40,6 +48,8 @@ class Found:
     low_rank: Sequence[LowRank]
     arc: ArcFit | None
     sparse: SparseFit | None
+    whole_parents: Sequence[bool]
+    explained: Sequence[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ class Said:
 
 def recipe(f: Found) -> Said:
     """The first recipe whose conditions hold, from the most particular to the least."""
-    for attempt in (_copied, _lora, _stitched, _sparse, _arc, _linear):
+    for attempt in (_copied, _lora, _stitched, _sparse, _arc, _layered, _linear):
         said = attempt(f)
         if said is not None:
             return Said(*said, _caveats(f))
@@ -68,7 +78,7 @@ def recipe(f: Found) -> Said:
 
 def _copied(f: Found) -> tuple[str, str] | None:
     for r in f.low_rank:
-        if r.state == "equal":
+        if r.state == "equal" and (r.parent < 0 or f.whole_parents[r.parent]):
             return "copy", f"{_child(f)} holds the weights of {_name(f, r.parent)}: every compared matrix is equal."
     return None
 
@@ -82,7 +92,7 @@ def _lora(f: Found) -> tuple[str, str] | None:
     modules = ", ".join(m.removeprefix("attn.").removeprefix("mlp.") for m in r.modules)
     return "low-rank", (
         f"{_child(f)} = {_name(f, r.parent)} + a difference of rank {r.rank} in {modules} of {where} ({r.same_rank} of {r.changed} changed matrices "
-        "show exactly this rank; all else is equal): a LoRA adapter merged into its base."
+        f"show exactly this rank; all else is equal): {_ONE if r.rank == 1 else _ADAPTER}."
     )
 
 
@@ -138,7 +148,7 @@ def _sparse(f: Found) -> tuple[str, str] | None:
 
 def _arc(f: Found) -> tuple[str, str] | None:
     a = f.arc
-    if a is None or a.slope < _ARC or a.slope < _ARC_SE * a.slope_se or not _complete(f) or f.whole.low_P.min() <= _ALONE:
+    if a is None or a.slope < _ARC or a.high - a.low > _VARIES or a.slope < _ARC_SE * a.slope_se or not _complete(f) or f.whole.low_P.min() <= _ALONE:
         return None
     return "slerp", (
         f"{_child(f)} lies on the arc between {_name(f, 0)} and {_name(f, 1)} (SLERP) at t = {a.t:.3f} ({a.low:.3f} to {a.high:.3f}); "
@@ -152,6 +162,39 @@ def _linear(f: Found) -> tuple[str, str] | None:
     if f.base:
         return "task-arithmetic", f"{_child(f)} = {_base(f)} + {terms(f, ' × the difference of ')}; {_left(f)} left over."
     return "linear", f"{_child(f)} is a linear merge: {terms(f)}; {_left(f)} left over."
+
+
+def _layered(f: Found) -> tuple[str, str] | None:
+    """Every part with matrices is explained by the parents, with weights that differ from place to place."""
+    parts = [p for p in f.parts if p.group != "norms and biases"]
+    whole = [ok for p, ok in zip(f.parts, f.explained, strict=True) if p.group != "norms and biases"]
+    if f.parents < 2 or len(parts) < 2 or not all(whole):
+        return None
+    values = [[p.coefficients[i].value for p in parts] for i in range(f.parents)]
+    if max(max(v) - min(v) for v in values) < _VARIES or sum(max(v) > _ALONE for v in values) < 2:
+        return None
+    curves = "; ".join(filter(None, (_curve(f, i, parts) for i in range(f.parents))))
+    plus = f"{_base(f)} + differences" if f.base else "a merge"
+    return "layered", f"{_child(f)} is {plus} whose weights vary from place to place: {curves}; with one weight for all {_left(f)} would be left over."
+
+
+def _curve(f: Found, parent: int, parts: Sequence[PartFit]) -> str:
+    """A parent's weight in every group: in first, middle and last layer, or one number where it does not vary."""
+    said = []
+    for group in dict.fromkeys(p.group for p in parts if p.tower == "text" and p.layer >= 0):
+        here = [(p.layer, p.coefficients[parent].value) for p in parts if p.group == group and p.tower == "text" and p.layer >= 0]
+        if max(v for _, v in here) - min(v for _, v in here) < _VARIES:
+            said.append(f"{group} {here[0][1]:.2f}")
+        else:
+            some = dict.fromkeys([here[0], here[len(here) // 2], here[-1]])
+            said.append(f"{group} " + ", ".join(f"{v:.2f} in layer {layer}" for layer, v in some))
+    said += [f"{p.group} {p.coefficients[parent].value:.2f}" for p in parts if p.tower == "text" and p.layer < 0]
+    return f"{_name(f, parent)} enters with " + ", ".join(said) if said else ""
+
+
+def is_explained(found: Fit) -> bool:
+    """The parents leave nothing of a part over: next to how far the nearest parent is, or no more than storing it rounds away."""
+    return found.residual <= _ROUNDED or (found.residual <= COMPLETE and found.change <= _OF_CHANGE)
 
 
 def _complete(f: Found) -> bool:

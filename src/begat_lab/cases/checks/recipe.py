@@ -16,7 +16,7 @@ from begat_lab.cases.truth import PairTruth, Truth
 TOLERANCE = 0.05
 #: recipe of one parent → operations of which one makes it true
 _DONE = {
-    "low-rank": frozenset({"low-rank-added"}),
+    "low-rank": frozenset({"low-rank-added", "direction-removed"}),
     "stitched": frozenset({"layers-replaced", "layers-reordered", "layers-repeated", "layers-left-out", "layers-inserted"}),
     "slerp": frozenset({"merged"}),
     "ties": frozenset({"merged"}),
@@ -115,5 +115,5 @@ def unsaid(found: Any, truth: Truth) -> Iterator[tuple[str, str]]:
     known = truth.recipes.get("b")
     if known is not None and known.whole and found.method in ("unexplained", "partial"):
         yield "recipe", f"it is {' or '.join(sorted(known.methods))}"
-    if known is None and "direction-removed" in truth.pairs["a", "b"].operations and re.search("LoRA", found.sentence):
+    if known is None and "direction-removed" in truth.pairs["a", "b"].operations and "LoRA" in found.sentence and not re.search("direction", found.sentence):
         yield "direction removed", "called a LoRA adapter"
