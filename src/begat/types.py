@@ -43,7 +43,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """value = (stored - zero) * scale, one scale per block of the matrix view.
+    """value = (stored - zero - shift) * scale + bias, one scale per block of the matrix view.
 
     Attributes:
         scale: scales as float32, shape [ceil(rows/block[0]), ceil(cols/block[1])], or where they are stored: those of 4-bit
@@ -54,6 +54,12 @@ class Scaling:
         groups: row of `scale` of every row of the matrix view, where a quantiser permuted them; None = row // block[0].
         alike: rows and columns of the aligned runs whose positions a quantiser treats alike, 0 where it walks from one to the next;
             None = `block`.
+        flat: where blocks run over the ends of rows: values that share a scale, counted through the flattened tensor; scale and bias are then
+            vectors, and `block` is not used. 0 = blocks are rectangles.
+        levels: the value of every stored number (a codebook), float32; None = the number itself.
+        bias: added to the scaled value, laid out like `scale`.
+        divided: values are divided by the scale.
+        period: rows and columns after which the pattern of scales repeats, where positions inside are not alike; None = `alike` or `block`.
     """
 
     scale: F32 | TensorEntry
@@ -62,6 +68,11 @@ class Scaling:
     shift: float = 0.0
     groups: I64 | None = None
     alike: tuple[int, int] | None = None
+    flat: int = 0
+    levels: F32 | None = None
+    bias: F32 | TensorEntry | None = None
+    divided: bool = False
+    period: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +135,14 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """Why a stored weight is not decoded, in words that name no tensor, and how many parameters it stands for (0 = not known, or none)."""
+
+    why: str
+    parameters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """An opened checkpoint: where the bytes are, never the bytes.
 
@@ -138,7 +157,8 @@ class Checkpoint:
         reader: reads rows on demand.
         skipped: (tensor name, reason) for stored things that are no weights of this checkpoint, or weights that are not read.
         notes: caveats about how it was read, for the report.
-        unread: which of the skipped are weights nobody decoded → how many parameters each stands for, 0 where that is not known.
+        unread: weights that are not decoded, and their helpers, by name. Those among `entries` are there with their stored bytes,
+            which say nothing of their values; the others are among `skipped`.
     """
 
     path: Path
@@ -150,7 +170,7 @@ class Checkpoint:
     reader: Reader
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-    unread: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, Unread] = field(default_factory=dict)
 
     def read(self, name: str, rows: Rows | None = None, cols: slice | I64 | None = None) -> F32:
         """Rows (all by default) of the matrix view of tensor `name`, float32."""

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import begat
-from begat.canon.resolve import resolve
+from begat.canon import resolve, unread_parameters
 from begat.errors import InputError
 from begat.pipeline.sampling import plan_site
 from begat.signals.axes import Site, View
@@ -234,10 +234,14 @@ def test_damage_is_one_line(tmp_path: Path, make: Any, note: dict[str, Any], cha
 def test_variants_that_are_not_read_stay_packed(tmp_path: Path, make: Any, note: dict[str, Any]) -> None:
     tensors, _ = make()
     checkpoint = opened(tmp_path, tensors, note, "model.layers.0.mlp.up_proj")
-    assert {name.rpartition(".")[2] for name in checkpoint.entries} >= tensors.keys() - {"weight_scale"}
+    assert {name.rpartition(".")[2] for name in checkpoint.entries} == tensors.keys()
     model = resolve(checkpoint)
-    assert not model.tensors and not [n for n in model.unmapped if n.rpartition(".")[2] != "weight_scale"]
-    assert {reason for _, reason in model.dropped} == {"packed integers of a quantiser begat does not decode"}
+    assert not model.tensors and not model.unmapped
+    method = note["quant_method"]
+    words = next(n for n in checkpoint.entries if n.endswith(("qweight", "weight_packed")))
+    assert dict(model.dropped)[words] == f"packed by {method}, in a layout that is not read"
+    values = 8 if not isinstance(note.get("bits"), int) else 32 // note["bits"]
+    assert unread_parameters(model) == {f"packed by {method}, in a layout that is not read": values * checkpoint.entries[words].size}
 
 
 @pytest.mark.parametrize("missing", ["qzeros", "scales", "weight_shape"])

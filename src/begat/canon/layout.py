@@ -29,8 +29,9 @@ NO_HEADS = "head counts unknown: fused qkv not split"
 NO_PAIRS = "head counts unknown: row order of q and k not undone"
 NO_LAYOUT = "unknown family: fused qkv not split"
 ODD = "an odd number of rows: fused gate and up not split"
+INTEGERS = "stored as integers without a scale"
 #: reasons for which weights, not buffers, are left out
-UNCUT = frozenset({NO_HEADS, NO_PAIRS, NO_LAYOUT, ODD})
+UNCUT = frozenset({NO_HEADS, NO_PAIRS, NO_LAYOUT, ODD, INTEGERS})
 
 
 @dataclass(frozen=True, slots=True)

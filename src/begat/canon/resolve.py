@@ -18,10 +18,11 @@ from begat.canon.claims import Claim, collect
 from begat.canon.config import Numbers, numbers
 from begat.canon.families import Family
 from begat.canon.geometry import Heads, expert_groups, heads_of
-from begat.canon.layout import Cutter
+from begat.canon.layout import INTEGERS, Cutter
 from begat.canon.model import Canonical, CanonTensor, Geometry
 from begat.canon.shapes import Placed, place, width_of
-from begat.types import Checkpoint, TensorKey
+from begat.source.dtypes import DTYPES, FILE_TYPES
+from begat.types import Checkpoint, TensorEntry, TensorKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,15 @@ def resolve(checkpoint: Checkpoint) -> Canonical:
         InputError: tensors of one layer contradict each other.
     """
     rules = rule_table.load()
-    empty = [n for n, e in checkpoint.entries.items() if 0 in e.shape]
-    found = collect((n for n, e in checkpoint.entries.items() if 0 not in e.shape), rules)
+    empty = [n for n, e in checkpoint.entries.items() if 0 in e.shape and n not in checkpoint.unread]
+    unread = [(n, u.why) for n, u in checkpoint.unread.items() if n in checkpoint.entries]
+    found = collect((n for n, e in checkpoint.entries.items() if 0 not in e.shape and n not in checkpoint.unread), rules)
     by_tower: dict[str, list[Claim]] = defaultdict(list)
     for claim in found.claims:
-        by_tower[claim.key.tower].append(claim)
+        if _integers(checkpoint.entries[claim.name]):
+            unread.append((claim.name, INTEGERS))
+        else:
+            by_tower[claim.key.tower].append(claim)
     modules = {
         name: seen if name in rules.towers.values() else found.modules.get("text", seen) for name, seen in found.modules.items()
     }  # a tower split off because its names were taken is of the same family as the text
@@ -56,7 +61,7 @@ def resolve(checkpoint: Checkpoint) -> Canonical:
     }
     tensors: dict[TensorKey, CanonTensor] = {}
     mapped: list[str] = []
-    dropped, unmapped = [*found.dropped, *((n, "holds no values") for n in empty)], list(found.unmapped)
+    dropped, unmapped = [*found.dropped, *((n, "holds no values") for n in empty), *unread], list(found.unmapped)
     for tower in towers.values():
         _cut(checkpoint, tower, tensors, mapped, dropped, unmapped)
     for t in find_chains(unmapped, checkpoint.entries, set(towers)):
@@ -69,6 +74,11 @@ def resolve(checkpoint: Checkpoint) -> Canonical:
         checkpoint, _family_name(towers), ordered, tuple(mapped), tuple(dropped),
         tuple(n for n in unmapped if n not in chained), _geometries(ordered, towers),
     )  # fmt: skip
+
+
+def _integers(entry: TensorEntry) -> bool:
+    """Whole numbers that nothing turns into weights: what they stand for is not known."""
+    return entry.scaling is None and entry.dtype in FILE_TYPES and DTYPES[entry.dtype].mantissa is None
 
 
 def _family_name(towers: dict[str, _Tower]) -> str:

@@ -28,15 +28,15 @@ def unread_parameters(model: Canonical) -> dict[str, int]:
     """
     found: Counter[str] = Counter()
     entries, unread = model.checkpoint.entries, model.checkpoint.unread
-    for name, why in model.checkpoint.skipped:
-        if name in unread and not isinstance(load().match(template_of(name)[0]), Drop):
-            found[why] += unread[name]
+    for name, note in unread.items():
+        if name in entries or not isinstance(load().match(template_of(name)[0]), Drop):
+            found[note.why] += note.parameters
     for name in model.unmapped:
         found[UNKNOWN] += entries[name].size
     for name, why in model.dropped:
         if why in UNCUT:
             found[why] += entries[name].size
-    return dict(found.most_common())
+    return {why: n for why, n in found.most_common() if n}
 
 
 def read_parameters(model: Canonical) -> int:
@@ -48,6 +48,6 @@ def buffer_values(model: Canonical) -> dict[str, int]:
     """Reason → values of stored tensors that were dropped because they are no weights (buffers, scales without a weight), most first."""
     found: Counter[str] = Counter()
     for name, why in model.dropped:
-        if why not in UNCUT:
+        if why not in UNCUT and name not in model.checkpoint.unread:
             found[why] += model.checkpoint.entries[name].size
     return dict(found.most_common())

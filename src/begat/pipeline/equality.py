@@ -19,9 +19,18 @@ from begat.canon.model import Canonical
 from begat.canon.rules import Drop, load, template_of
 from begat.pipeline.inherit import common_keys, full_map, stored_type
 from begat.pipeline.sampling import generator
-from begat.signals.grid import FLOAT, NOTHING, Agreement, float_agreement, grid_agreement, has_grid, step_agreement
+from begat.signals.grid import (
+    FLOAT,
+    NOTHING,
+    Agreement,
+    float_agreement,
+    grid_agreement,
+    has_grid,
+    level_agreement,
+    step_agreement,
+)
 from begat.source.dtypes import DTYPES
-from begat.types import F32, EqualityResult, MapCell, Progress, TensorKey
+from begat.types import F32, EqualityResult, MapCell, Progress, TensorEntry, TensorKey
 
 _ROWS = 16
 #: rows of matrices of all experts but the first two
@@ -112,13 +121,14 @@ def _one_sided(a: Canonical, b: Canonical) -> list[str]:
 
 
 def _uncompared(model: Canonical) -> set[str]:
-    """Stored weights without a place in the canonical model: unknown names, and fused tensors that could not be cut."""
-    return {*model.unmapped, *(name for name, reason in model.dropped if reason in UNCUT)}
+    """Stored weights without a place in the canonical model: unknown names, fused tensors that could not be cut, packed ones."""
+    return {*model.unmapped, *(name for name, reason in model.dropped if reason in UNCUT or name in model.checkpoint.unread)}
 
 
 def _unread(model: Canonical) -> set[str]:
-    """Stored tensors that could not be read, but for buffers."""
-    return {name for name in model.checkpoint.unread if not isinstance(load().match(template_of(name)[0]), Drop)}
+    """Stored tensors of whose bytes nothing is known, but for buffers."""
+    names = model.checkpoint.unread.keys() - model.checkpoint.entries.keys()
+    return {name for name in names if not isinstance(load().match(template_of(name)[0]), Drop)}
 
 
 def _beside(a: Canonical, b: Canonical) -> list[str]:
@@ -254,10 +264,13 @@ def _matrix(fine: Canonical, coarse: Canonical, key: TensorKey, seed: int) -> Ag
     entry = coarse.checkpoint.entries[t.name]
     kind, finer = DTYPES[entry.dtype], DTYPES[stored_type(fine, key)]
     if entry.scaling is not None:
-        scale = _scales(coarse, key, at)
+        scale, levels = _scales(coarse, key, at), entry.scaling.levels
+        if levels is not None:
+            rough = isinstance(entry.scaling.scale, TensorEntry) and entry.scaling.scale.scaling is not None
+            return level_agreement(x, y, scale, levels, f"{len(np.unique(levels))} levels", rough=rough)
         if kind.mantissa is None:
             return step_agreement(x, y, scale, f"{kind.name} steps")
-        return float_agreement(x, y, kind.mantissa, 2.0**kind.tiny, kind.name, scale)
+        return float_agreement(x, y, kind.mantissa, 2.0**kind.tiny, kind.name, scale, kind.largest)
     # a type of more bits can still be the coarser one near zero: float16 below 2^-14, against bfloat16
     if kind.mantissa is not None and (finer.mantissa is None or finer.mantissa > kind.mantissa or finer.tiny < kind.tiny):
         found = float_agreement(x, y, kind.mantissa, 2.0**kind.tiny, kind.name)

@@ -287,7 +287,10 @@ def _why_not(a: Canonical, b: Canonical, axis: Axis) -> str:
         for geometry in model.geometry.values():
             if axis.name in geometry.asymmetric:
                 return f"{name}: {geometry.asymmetric[axis.name]}"
-    for name, model in (("A", a), ("B", b)):
-        if next(axis.sites(model, model), None) is None:
-            return f"{name} has none"
-    return "A and B have none of equal shape"
+    without = [(name, m) for name, m in (("A", a), ("B", b)) if next(axis.sites(m, m), None) is None]
+    for name, model in without:
+        if model.checkpoint.unread:  # packed weights may be of this kind
+            return f"none was read of {name}, some of whose weights are not decoded"
+    if len(without) == 2:
+        return "neither has any"
+    return f"{without[0][0]} has none" if without else "A and B have none of equal shape"

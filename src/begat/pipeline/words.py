@@ -49,7 +49,7 @@ def labels(a: Canonical, b: Canonical) -> tuple[str, str]:
 
 def why_not(exact: ExactResult) -> str:
     """Why the tests could not have reached the threshold."""
-    reasons = sorted({x.not_run for x in exact.axes if x.not_run and "has none" not in x.not_run})
+    reasons = sorted({x.not_run for x in exact.axes if x.not_run and "has none" not in x.not_run and x.not_run != "neither has any"})
     return "; ".join(reasons) if reasons else "too few units in common for a test that could reach the threshold"
 
 

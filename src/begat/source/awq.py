@@ -7,13 +7,17 @@ what flows through them and then rounds to nearest: inside a group it treats inp
 
 from __future__ import annotations
 
-from begat.source.packed import Parts, group_size, plain, scale_of
+from begat.source.gptq import HELPERS
+from begat.source.packed import LAYOUTS, Layout, Parts, group_size, plain, scale_of
 from begat.types import Scaling, TensorEntry
 
 
 def weight(parts: Parts) -> TensorEntry | None:
     """The weight, when it is in this layout."""
-    scale, (inputs, columns) = scale_of(parts, "scales"), parts.words.shape
+    scale = scale_of(parts, "scales")
+    if not plain(parts.words, ("I32",)):
+        return None
+    inputs, columns = parts.words.shape
     if parts.method not in ("", "awq") or scale is None or not plain(parts.beside.get("qzeros"), ("I32",)):
         return None
     if str(parts.note.get("version") or "gemm").lower() != "gemm" or (parts.note.get("bits") or 4) != 4:
@@ -28,3 +32,6 @@ def weight(parts: Parts) -> TensorEntry | None:
         parts.fits("scales", (-(-inputs // 128), outputs))
     scaling = Scaling(scale, None, (group, 1))
     return parts.entry((inputs, outputs), "AWQ4", scaling, transposed=True, zero=("qzeros", "AWQ4"))
+
+
+LAYOUTS.add("awq")(Layout(".qweight", ".weight", ("I32",), (".qzeros", ".scales"), HELPERS, weight))

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 
 from begat.errors import InputError, MissingExtraError
-from begat.source.words import AWQ_ORDER, unpack_across, unpack_down
+from begat.source.words import AWQ_ORDER, run_of, unpack_across, unpack_down
 from begat.types import F32, U8
 
 
@@ -26,6 +26,8 @@ class DType:
     subnormal; `grid` is the length of the runs of a row that share one quantisation scale (1 = no grid beyond the float's
     own rounding); `alike` the length of the aligned runs whose positions a quantiser treats alike (a codebook's groups).
     `tall`: rows that share their stored words; a "row" of raw bytes is then all of them.
+    `loose`: two values share a byte wherever rows end, so that a row of an odd number of values may start in the middle of one.
+    `largest`: the greatest value of a float type that clips, None where nothing is known to be clipped.
     """
 
     name: str
@@ -36,6 +38,8 @@ class DType:
     tiny: int = -1074
     alike: int = 1
     tall: int = 1
+    loose: bool = False
+    largest: float | None = None
 
     @property
     def bits(self) -> float:
@@ -43,7 +47,12 @@ class DType:
         return 8.0 * self.block_bytes / (self.block * self.tall)
 
     def row_bytes(self, cols: int) -> int:
-        """Bytes of a row of `cols` values (of `tall` rows); raises ValueError when cols is no multiple of the block."""
+        """Bytes of a row of `cols` values (of `tall` rows); raises ValueError when cols is no multiple of the block.
+
+        Of a loose type: the bytes that hold the values of such a row, wherever it starts.
+        """
+        if self.loose:
+            return -(-cols // 2)
         if cols % self.block:
             raise ValueError(f"{cols} values do not fill blocks of {self.block}")
         return cols // self.block * self.block_bytes
@@ -56,10 +65,10 @@ DTYPES: dict[str, DType] = {
         DType("F32", 1, 4, 23, tiny=-149),
         DType("F16", 1, 2, 10, tiny=-24),
         DType("BF16", 1, 2, 7, tiny=-133),
-        DType("F8_E4M3", 1, 1, 3, tiny=-9),
-        DType("F8_E5M2", 1, 1, 2, tiny=-16),
-        DType("F8_E4M3FNUZ", 1, 1, 3, tiny=-10),
-        DType("F8_E5M2FNUZ", 1, 1, 2, tiny=-17),
+        DType("F8_E4M3", 1, 1, 3, tiny=-9, largest=448.0),
+        DType("F8_E5M2", 1, 1, 2, tiny=-16, largest=57344.0),
+        DType("F8_E4M3FNUZ", 1, 1, 3, tiny=-10, largest=240.0),
+        DType("F8_E5M2FNUZ", 1, 1, 2, tiny=-17, largest=57344.0),
         DType("F8_E8M0", 1, 1, 0),
         DType("I64", 1, 8),
         DType("I32", 1, 4),
@@ -78,13 +87,26 @@ DTYPES: dict[str, DType] = {
 PACKED: dict[str, DType] = {
     d.name: d
     for d in (
-        *(DType(f"GPTQ{bits}", 1, 4 * words, tall=32 * words // bits) for bits, words in ((2, 1), (3, 3), (4, 1), (8, 1))),
-        *(DType(f"PACK{bits}", 32 * words // bits, 4 * words) for bits, words in ((2, 1), (3, 3), (4, 1), (8, 1))),
+        *(DType(f"GPTQ{bits}", 1, 4 * run_of(bits), tall=32 * run_of(bits) // bits) for bits in range(1, 9)),
+        *(DType(f"PACK{bits}", 32 * run_of(bits) // bits, 4 * run_of(bits)) for bits in range(1, 9)),
         DType("AWQ4", 8, 4),
     )
 }
 FILE_TYPES = frozenset(DTYPES)
-DTYPES |= PACKED
+#: numbers narrower than a byte, packed along the flattened tensor; no file names these either. U4, I4: two integers a byte, the first in
+#: the low half; CODE4: the first in the high half; floats of OCP Microscaling Formats 1.0: E2M1 (as U4), E2M3 (four in three bytes, the
+#: first in the lowest bits).
+NARROW: dict[str, DType] = {
+    d.name: d
+    for d in (
+        DType("U4", 2, 1, loose=True),
+        DType("CODE4", 2, 1, loose=True),
+        DType("I4", 2, 1, loose=True),
+        DType("E2M1", 2, 1, 1, tiny=-1, loose=True, largest=6.0),
+        DType("E2M3", 4, 3, 3, tiny=-3, largest=7.5),
+    )
+}
+DTYPES |= PACKED | NARROW
 
 _NUMPY = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1",
@@ -115,6 +137,8 @@ def decode(name: str, raw: U8) -> F32:
     if name in _ML_DTYPES:
         table: F32 = _fp8_table(name)[raw]
         return table
+    if name in NARROW:
+        return _sixes(raw) if name == "E2M3" else NIBBLES[name][nibbles(raw, name)]
     if name in PACKED:
         bits, words = int(name[-1]), raw.view("<u4")
         if PACKED[name].tall > 1:
@@ -124,6 +148,39 @@ def decode(name: str, raw: U8) -> F32:
     if decoder is None:
         raise InputError("unknown stored type", found=name, fix="open the file with begat.open_checkpoint")
     return decoder(raw)
+
+
+def _floats(exponents: int, mantissa: int) -> F32:
+    """The values of a small float's codes (bias 1, no infinities): positive ones, then negative ones."""
+    steps = 1 << mantissa
+    half = [m / steps for m in range(steps)] + [(1 + m / steps) * 2.0**e for e in range((1 << exponents) - 1) for m in range(steps)]
+    return np.array([*half, *(-v for v in half)], dtype=np.float32)
+
+
+#: loose type → the value of each of its sixteen codes
+NIBBLES: dict[str, F32] = {
+    "U4": np.arange(16, dtype=np.float32),
+    "CODE4": np.arange(16, dtype=np.float32),
+    "I4": np.array([*range(8), *range(-8, 0)], dtype=np.float32),
+    "E2M1": _floats(2, 1),
+}
+_SIXES = _floats(2, 3)
+
+
+def nibbles(raw: U8, name: str) -> U8:
+    """The two codes of every byte [m, bytes], in order [m, 2 * bytes]."""
+    low, high = raw & np.uint8(15), raw >> np.uint8(4)
+    pair = (high, low) if name == "CODE4" else (low, high)
+    return np.stack(pair, axis=-1).reshape(raw.shape[0], 2 * raw.shape[1])
+
+
+def _sixes(raw: U8) -> F32:
+    """Four 6-bit floats from every three bytes [m, 3n] → [m, 4n]."""
+    b = raw.reshape(raw.shape[0], raw.shape[1] // 3, 3).astype(np.uint32)
+    word = b[..., 0] | b[..., 1] << np.uint32(8) | b[..., 2] << np.uint32(16)
+    codes = np.stack([word >> np.uint32(6 * i) & np.uint32(63) for i in range(4)], axis=-1)
+    values: F32 = _SIXES[codes].reshape(raw.shape[0], raw.shape[1] // 3 * 4)
+    return values
 
 
 @cache

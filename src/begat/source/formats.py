@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from begat.errors import InputError
 from begat.registry import Registry
-from begat.types import TensorEntry
+from begat.types import TensorEntry, Unread
 
 _MAX_DIMS = 32
 _MAX_NAME = 4096
@@ -30,7 +30,7 @@ class ParsedFile:
         metadata: the header's own metadata (GGUF: dotted keys).
         skipped: (name, reason) for stored things that are no weights.
         notes: caveats for the report.
-        unread: which of the skipped are weights that are not decoded → parameters, 0 where their number is not known.
+        unread: which of the skipped are weights that are not decoded.
 
     """
 
@@ -39,7 +39,7 @@ class ParsedFile:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-    unread: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, Unread] = field(default_factory=dict)
 
 
 class Format(Protocol):

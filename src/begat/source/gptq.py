@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from begat.source.packed import Parts, group_size, permuted, plain, scale_of
+from begat.source.packed import LAYOUTS, Layout, Parts, group_size, permuted, plain, scale_of
 from begat.types import Scaling, TensorEntry
 
-HELPERS = {"qzeros": "packed zero points", "scales": "scales", "g_idx": "group of each input"}
+HELPERS = {".qzeros": "packed zero points", ".scales": "scales", ".g_idx": "group of each input"}
 _BITS = (2, 3, 4, 8)
 _FORMATS = {"": 1.0, "gptq": 1.0, "gptq_v2": 0.0}
 
@@ -24,6 +24,8 @@ _FORMATS = {"": 1.0, "gptq": 1.0, "gptq_v2": 0.0}
 def weight(parts: Parts) -> TensorEntry | None:
     """The weight, when it is in this layout."""
     scale, words = scale_of(parts, "scales"), parts.words
+    if not plain(words, ("I32",)):
+        return None
     shift = _FORMATS.get(str(parts.note.get("checkpoint_format") or ""))
     if parts.method not in ("", "gptq") or shift is None or scale is None or not plain(parts.beside.get("qzeros"), ("I32",)):
         return None
@@ -44,3 +46,6 @@ def weight(parts: Parts) -> TensorEntry | None:
         index = None
     scaling = Scaling(scale, None, (group or 1, 1), shift, index, (0, 1))
     return parts.entry((inputs, outputs), f"GPTQ{bits}", scaling, transposed=True, zero=("qzeros", f"PACK{bits}"))
+
+
+LAYOUTS.add("gptq")(Layout(".qweight", ".weight", ("I32",), (".qzeros", ".scales"), HELPERS, weight))

@@ -111,21 +111,21 @@ def assemble(where: Path, format_name: str, files: list[Path], parsed: list[Pars
     for one in parsed if format_name == "gguf" else ():
         config = {**one.metadata, **config}
     reader = FileReader()
-    entries, packed = attach_packed(entries, config, reader)
-    entries, skipped = attach_scales(entries, reader)
+    packed = attach_packed(entries, config, reader)
+    scaled = attach_scales(packed.entries, config, reader, packed.unread)
     digest = hashlib.sha256("\n".join(p.digest for p in parsed).encode()).hexdigest()
     beside = [e.file for p in parsed for e in p.entries if e.file not in files]  # ONNX keeps large weights in files of their own
     return Checkpoint(
         path=where,
         format=format_name,
-        entries=entries,
+        entries=scaled.entries,
         config=config,
         header_digest=digest,
         files=tuple(dict.fromkeys([*files, *beside])),
         reader=reader,
-        skipped=(*packed, *skipped, *(s for p in parsed for s in p.skipped)),
-        notes=tuple(n for p in parsed for n in p.notes),
-        unread={name: n for p in parsed for name, n in p.unread.items()},
+        skipped=(*packed.skipped, *scaled.skipped, *(s for p in parsed for s in p.skipped)),
+        notes=(*(n for p in parsed for n in p.notes), *scaled.notes),
+        unread={**{name: u for p in parsed for name, u in p.unread.items()}, **packed.unread, **scaled.unread},
     )
 
 

@@ -16,7 +16,7 @@ from threading import Lock
 import numpy as np
 
 from begat.errors import InputError
-from begat.source.dtypes import DTYPES, decode
+from begat.source.dtypes import DTYPES, NIBBLES, decode, nibbles
 from begat.types import F32, I64, U8, Rows, Scaling, TensorEntry
 
 _OPEN_FILES = 32
@@ -38,20 +38,25 @@ class FileReader:
         dtype = DTYPES[entry.dtype]
         if entry.strides is not None and row_pitch(entry) is None:
             return _cut(self._strided(entry)[np.asarray(at)], cols)
+        if dtype.loose and entry.cols % 2:
+            values = NIBBLES[entry.dtype][self._odd_rows(entry, at)]
+            return _cut(self._scaled(values, entry, at, np.arange(entry.cols)), cols)
         if isinstance(cols, slice) and dtype.block == dtype.tall == 1:
             start, stop, step = cols.indices(entry.cols)
             if step == 1 and start <= stop:
                 raw = self._segments(entry, at, start * dtype.block_bytes, (stop - start) * dtype.block_bytes)
-                return self._scaled(decode(entry.dtype, raw), entry.scaling, at, np.arange(start, stop))
+                return self._scaled(decode(entry.dtype, raw), entry, at, np.arange(start, stop))
         want = np.arange(entry.cols)[cols] if isinstance(cols, slice) else cols
         values = self._stacked(entry, at, want) if dtype.tall > 1 else _decoded(entry.dtype, self.raw(entry, at), want)
-        return self._scaled(values, entry.scaling, at, np.arange(entry.cols) if want is None else want)
+        return self._scaled(values, entry, at, np.arange(entry.cols) if want is None else want)
 
     def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
         """Stored bytes of rows [len(rows), row_bytes]; strided tensors come out as contiguous rows of their type, and of rows that share
-        words, the integers.
+        words or bytes, the integers.
         """
         at = _checked(entry, rows)
+        if DTYPES[entry.dtype].loose and entry.cols % 2:
+            return self._odd_rows(entry, at)
         if DTYPES[entry.dtype].tall > 1:
             return self._stacked(entry, at, None).astype(np.uint8)
         if entry.strides is not None and row_pitch(entry) is None:
@@ -63,8 +68,7 @@ class FileReader:
     def scales(self, entry: TensorEntry, rows: Rows, cols: Rows) -> F32:
         """The scale of every value [len(rows), len(cols)]; see `begat.types.Reader`."""
         assert entry.scaling is not None
-        row_of, col_of = _places(entry.scaling, rows, np.asarray(cols, dtype=np.int64))
-        return self._picked(entry.scaling.scale, row_of, col_of)
+        return self._spread(entry.scaling, entry.scaling.scale, entry.cols, rows, np.asarray(cols, dtype=np.int64))
 
     def close(self) -> None:
         """Close every open file."""
@@ -152,7 +156,7 @@ class FileReader:
     def _strided(self, entry: TensorEntry) -> F32:
         raw = self._strided_raw(entry)
         values = decode(entry.dtype, raw.reshape(entry.rows, -1))
-        return self._scaled(values, entry.scaling, range(entry.rows), np.arange(entry.cols))
+        return self._scaled(values, entry, range(entry.rows), np.arange(entry.cols))
 
     def _stacked(self, entry: TensorEntry, at: Rows, cols: I64 | None) -> F32:
         """Rows that share their words with others: all the rows of these words are decoded, and those asked for picked."""
@@ -167,17 +171,48 @@ class FileReader:
         where = np.searchsorted(stacks, rows // tall) * tall + rows % tall
         return values if np.array_equal(where, np.arange(len(values))) else values[where]
 
-    def _scaled(self, values: F32, scaling: Scaling | None, rows: Rows, cols: I64) -> F32:
+    def _odd_rows(self, entry: TensorEntry, at: Rows) -> U8:
+        """The codes of rows of an odd number of half bytes [len(at), cols]: every second row starts in the middle of a byte."""
+        starts = np.asarray(at, dtype=np.int64) * entry.cols
+        out = np.empty((len(starts), -(-entry.cols // 2)), dtype=np.uint8)
+        with self._lock:
+            fd = self._fd(entry.file)
+            for i, start in enumerate(starts.tolist()):
+                self._read_into(fd, entry, out[i], entry.offset + start // 2)
+        codes = nibbles(out, entry.dtype)
+        return np.take_along_axis(codes, starts[:, None] % 2 + np.arange(entry.cols), axis=1)
+
+    def _scaled(self, values: F32, entry: TensorEntry, rows: Rows, cols: I64) -> F32:
         """Apply the scales of these rows and columns of a matrix view to their values."""
+        scaling = entry.scaling
         if scaling is None:
             return values
-        row_of, col_of = _places(scaling, rows, cols)
-        scale = self._picked(scaling.scale, row_of, col_of)
+        if scaling.levels is not None:
+            values = scaling.levels[values.astype(np.int64)]
+        scale = self._spread(scaling, scaling.scale, entry.cols, rows, cols)
         with np.errstate(all="ignore"):  # damaged scales may be inf; weights that are not finite are refused where they are checked
-            if scaling.zero is None:
-                return (values - np.float32(scaling.shift)) * scale if scaling.shift else values * scale
-            out: F32 = (values - (self._picked(scaling.zero, row_of, col_of) + np.float32(scaling.shift))) * scale
+            if scaling.zero is not None:
+                values = values - (self._spread(scaling, scaling.zero, entry.cols, rows, cols) + np.float32(scaling.shift))
+            elif scaling.shift:
+                values = values - np.float32(scaling.shift)
+            out: F32 = values / scale if scaling.divided else values * scale
+            if scaling.bias is not None:
+                out = out + self._spread(scaling, scaling.bias, entry.cols, rows, cols)
         return out
+
+    def _spread(self, scaling: Scaling, source: F32 | TensorEntry, width: int, rows: Rows, cols: I64) -> F32:
+        """Of every value its scale (zero point, bias): [len(rows), len(cols)], for a matrix view of `width` columns."""
+        at = np.asarray(rows, dtype=np.int64)
+        if not scaling.flat:
+            row_of = at // scaling.block[0] if scaling.groups is None else scaling.groups[at]
+            return self._picked(source, row_of, cols // scaling.block[1])
+        where = (at[:, None] * width + cols) // scaling.flat
+        if not isinstance(source, TensorEntry):
+            found: F32 = source.ravel()[where]
+            return found
+        need, back = np.unique(where, return_inverse=True)
+        spread: F32 = self.rows(source, None, need)[0][back].reshape(where.shape)
+        return spread
 
     def _picked(self, source: F32 | TensorEntry, row_of: I64, col_of: I64) -> F32:
         """source[row_of, col_of], of a stored tensor reading no more than these rows."""
@@ -186,12 +221,6 @@ class FileReader:
         need, back = np.unique(row_of, return_inverse=True)
         whole = np.array_equal(col_of, np.arange(source.cols))
         return self.rows(source, need, None if whole else col_of)[back]
-
-
-def _places(scaling: Scaling, rows: Rows, cols: I64) -> tuple[I64, I64]:
-    """Rows and columns of the scales that rows and columns of the matrix view have."""
-    at = np.asarray(rows, dtype=np.int64)
-    return at // scaling.block[0] if scaling.groups is None else scaling.groups[at], cols // scaling.block[1]
 
 
 def row_pitch(entry: TensorEntry) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 from begat.errors import InputError
 from begat.source.dtypes import DTYPES, FILE_TYPES
 from begat.source.formats import FORMATS, ParsedFile, check_name, check_overlap, check_shape
-from begat.types import TensorEntry
+from begat.types import TensorEntry, Unread
 
 _MAX_HEADER = 100_000_000  # the reference implementation's limit
 _MAX_NODES = 3_000_000  # a million tensors; JSON of 100 MB made of "[]," would take gigabytes once parsed
@@ -55,7 +55,8 @@ class Safetensors:
         left = [e for e in entries if e.dtype in _UNREAD]
         skipped = tuple((e.name, f"numbers of type {e.dtype}") for e in left)
         kept = tuple(e for e in entries if e.dtype not in _UNREAD)
-        return ParsedFile(kept, digest, metadata if isinstance(metadata, dict) else {}, skipped, unread={e.name: e.size for e in left})
+        unread = {name: Unread(why, e.size) for (name, why), e in zip(skipped, left, strict=True)}
+        return ParsedFile(kept, digest, metadata if isinstance(metadata, dict) else {}, skipped, unread=unread)
 
 
 FORMATS.add("safetensors")(Safetensors())

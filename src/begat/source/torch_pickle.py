@@ -16,8 +16,8 @@ from begat.source.dtypes import DTYPES
 from begat.source.formats import FORMATS, ParsedFile, check_name, check_shape, digest_of
 from begat.source.torch_archive import MAGIC, RESAVE, Legacy, Storage, TensorStub, Zip, natural
 from begat.source.torch_globals import TORCH_DTYPES
-from begat.source.torch_tree import leaves
-from begat.types import TensorEntry
+from begat.source.torch_tree import NUMPY, leaves
+from begat.types import TensorEntry, Unread
 
 _ZIP = b"PK\x03\x04"
 _LEGACY_HEAD = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
@@ -68,13 +68,13 @@ def _assemble(path: Path, tree: Any, loader: Zip | Legacy) -> ParsedFile:
     found = leaves(path, tree, TensorStub)
     entries: list[TensorEntry] = []
     skipped = list(found.skipped)
-    unread = {name: _size(shape) for name, shape in found.arrays.items()}
+    unread = {name: Unread(NUMPY, _size(shape)) for name, shape in found.arrays.items()}
     for name, stub in found.tensors:
         check_name(path, name)
         why = stub.unread or _not_read(stub)
         if why or stub.storage is None:
             skipped.append((name, why))
-            unread[name] = _size(stub.shape)
+            unread[name] = Unread(why, _size(stub.shape))
         else:
             entries.append(_entry(path, name, stub, stub.storage, loader.places[stub.storage.key][0]))
     digest = hashlib.sha256((loader.digest + digest_of(entries)).encode()).hexdigest()

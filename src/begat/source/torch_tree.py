@@ -40,6 +40,7 @@ _TRAINING = (
     "cuda_rng_state",
 )
 _MAX_DEPTH = 64
+NUMPY = "a numpy array, not a tensor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _walk(
             continue
         if isinstance(value, Inert):
             if "numpy" in value.cls and value.cls.endswith(("_reconstruct", "_frombuffer")):
-                skipped.append((".".join(where), "a numpy array, not a tensor"))
+                skipped.append((".".join(where), NUMPY))
                 arrays[".".join(where)] = _array_shape(value)
                 continue
             value = value.parts

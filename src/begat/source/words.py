@@ -1,11 +1,14 @@
-"""Integers of 2, 3, 4 or 8 bits packed into 32-bit words.
+"""Integers of 1 to 8 bits packed into 32-bit words.
 
 Enters: words, uint32.  Leaves: the integers as float32, unsigned.  A run of words is one string of bits, lowest first, so that integer i
-takes bits [i * bits, (i + 1) * bits); three-bit integers straddle words, 32 of them in every three (AutoGPTQ).  AWQ's gemm layout
+takes bits [i * bits, (i + 1) * bits); three-bit integers straddle words, 32 of them in every three (AutoGPTQ), as five, six and seven
+bits do (compressed-tensors).  AWQ's gemm layout
 puts eight neighbours of a row into a word in the order of its kernel's instructions.  Who says what is packed: `packed.py`.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +23,7 @@ AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 
 def unpack_across(words_RW: U32, bits: int, order: tuple[int, ...] | None = None) -> F32:
     """Words of R rows, packed along the row → [R, columns]."""
-    run = _run(bits)
+    run = run_of(bits)
     words_RNW = words_RW.reshape(words_RW.shape[0], words_RW.shape[1] // run, run)
     out_RNI = np.empty((*words_RNW.shape[:2], 32 * run // bits), dtype=np.float32)
     for i in range(out_RNI.shape[-1]):
@@ -30,7 +33,7 @@ def unpack_across(words_RW: U32, bits: int, order: tuple[int, ...] | None = None
 
 def unpack_down(words_SB: U32, bits: int) -> F32:
     """Stacks of S × (words of a run, one row of C words each) → [S * rows of a stack, C]."""
-    run = _run(bits)
+    run = run_of(bits)
     words_SCW = words_SB.reshape(words_SB.shape[0], run, words_SB.shape[1] // run).swapaxes(1, 2)
     out_SIC = np.empty((words_SCW.shape[0], 32 * run // bits, words_SCW.shape[1]), dtype=np.float32)
     for i in range(out_SIC.shape[1]):
@@ -38,9 +41,9 @@ def unpack_down(words_SB: U32, bits: int) -> F32:
     return out_SIC.reshape(out_SIC.shape[0] * out_SIC.shape[1], words_SCW.shape[1])
 
 
-def _run(bits: int) -> int:
+def run_of(bits: int) -> int:
     """Words after which the packing repeats."""
-    return 3 if bits == 3 else 1
+    return bits // math.gcd(bits, 32)
 
 
 def _field(words: U32, i: int, bits: int) -> U32:
