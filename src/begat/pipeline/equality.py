@@ -266,7 +266,8 @@ def _matrix(fine: Canonical, coarse: Canonical, key: TensorKey, seed: int) -> Ag
     if entry.scaling is not None:
         scale, levels = _scales(coarse, key, at), entry.scaling.levels
         if levels is not None:
-            rough = isinstance(entry.scaling.scale, TensorEntry) and entry.scaling.scale.scaling is not None
+            again = isinstance(entry.scaling.scale, TensorEntry) and entry.scaling.scale.scaling is not None
+            rough = entry.scaling.block[1] if again and not t.transposed and t.cols is None else 0
             return level_agreement(x, y, scale, levels, f"{len(np.unique(levels))} levels", rough=rough)
         if kind.mantissa is None:
             return step_agreement(x, y, scale, f"{kind.name} steps")

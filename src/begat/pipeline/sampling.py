@@ -10,6 +10,7 @@ read whichever model is named A.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,20 +56,26 @@ def plan_site(a: Canonical, b: Canonical, site: Site, m: int, tests: int, rng: n
     Disjoint samples may be multiplied like layers: given the units of one sample, the order inside another is still uniform. Where
     stored values share a quantisation scale along the axis (fp8 blocks, columns of GGUF), a quantiser is symmetric only inside one
     aligned block, so a sample is then taken from inside one block; views whose blocks are too small for that are left out, and those
-    along which a quantiser walks from unit to unit (GPTQ's inputs).
+    along which a quantiser walks from unit to unit (GPTQ's inputs). Where that leaves nothing, but the pattern of scales repeats (block
+    maxima quantised 256 at a time, blocks that run over the ends of rows), one unit of each repetition is taken, all from the same place in
+    it: a quantiser is symmetric in whole repetitions.
     """
     along = {view: [block_along(x, view) for x in (a, b)] for view in site.views}
     blocks = {view: max(found) if min(found) else 0 for view, found in along.items()}
-    floor = min(16, site.units)
+    floor, run = min(16, site.units), 1
     views = tuple(v for v in site.views if blocks[v] == 1 or floor <= blocks[v])
     wide = [v for v in views if v.take != "elements"]
     if not views or (not wide and any(v.take != "elements" for v in site.views)):
-        return []
-    block = max([1, *(blocks[v] for v in views)])
+        views = tuple(v for v in site.views if all(_repeats(x, v) for x in (a, b)))
+        run = math.lcm(*(_repeats(x, v) for x in (a, b) for v in views))
+        if site.units // run < 16 or all(v.take == "elements" for v in views):
+            return []
+    block = max([1, *(blocks[v] for v in views)]) if run == 1 else 1
     site = Site(site.tower, site.layer, site.expert, site.units, views, site.label)
     tokens = _tokens(a, b, views, rng)
-    plans = []
-    for units in _draws(site.units, m, tests, block, rng):
+    plans, first = [], int(rng.integers(run)) if run > 1 else 0
+    for draw in _draws(site.units // run, m, tests, block, rng):
+        units = first + run * draw
         plans.append(Plan(site, units, tokens, sum(_cost(x, v, len(units), len(tokens)) for x in (a, b) for v in views)))
     return plans
 
@@ -105,6 +112,18 @@ def block_along(model: Canonical, view: View) -> int:
             return 0
         block = max(block, found)
     return 1 if block >= n else block
+
+
+def _repeats(model: Canonical, view: View) -> int:
+    """Units after which the pattern of scales along a view repeats; 1 = every unit is scaled alike, 0 = never."""
+    t = model.tensors[view.key]
+    entry = model.checkpoint.entries[t.name]
+    if view.take == "elements":
+        return 1
+    along_rows = (view.take == "rows") != t.transposed
+    scaling = entry.scaling
+    found = 1 if scaling is None else (scaling.period or scaling.alike or scaling.block)[0 if along_rows else 1]
+    return found if along_rows else math.lcm(found, DTYPES[entry.dtype].alike)
 
 
 def _cost(model: Canonical, view: View, units: int, tokens: int) -> int:

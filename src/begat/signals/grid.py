@@ -127,9 +127,10 @@ def step_agreement(fine: F32, coarse: F32, scale: F32, words: str) -> Agreement:
     found = _agreement(errors, clipped, words, _SLACK_LARGE)
     if found.share >= _SHARE:
         return found
-    again = np.rint(_bf16((_bf16(fine) / safe).astype(np.float32))) == np.rint(coarse / safe)
+    q = np.rint(coarse / safe)
+    again = np.clip(np.rint(_bf16((_bf16(fine) / safe).astype(np.float32))), q.min(), q.max())
     inside = errors[(errors > 1e-3) & ~clipped]
-    ok = int((again | clipped & (errors <= 1.5)).sum())
+    ok = int((again == q).sum())
     twice = Agreement(errors.size, ok, ok, inside.size, int((inside > 0.24).sum()), f"{words}, divided in bfloat16")
     return twice if twice.share >= _SHARE else found
 
@@ -141,14 +142,23 @@ def _bf16(values: F32) -> F32:
     return out
 
 
-def level_agreement(fine: F32, coarse: F32, scale: F32, levels: F32, words: str, *, rough: bool) -> Agreement:
+def level_agreement(fine: F32, coarse: F32, scale: F32, levels: F32, words: str, *, rough: int = 0) -> Agreement:
     """Is every value of `coarse` the nearest to `fine` of the `levels` times `scale` (broadcast against the values)?
 
-    Errors are in units of the gap to the next level on that side. `rough`: the scales were rounded after the values were.
+    Errors are in units of the gap to the next level on that side.
+
+    Args:
+        rough: scales were rounded after the values were (bitsandbytes' double quantisation): values of a row that share one. Values are
+            then held against the scale they were rounded with, the greatest size among the finer ones, where that is within a tenth of
+            the stored one. 0 = scales are exact.
     """
     points = np.unique(levels)
     safe = np.where(scale != 0, scale, np.float32(1))
-    x, y = fine / safe, coarse / safe
+    own = safe
+    if rough and fine.shape[1] % rough == 0:
+        greatest = np.repeat(np.abs(fine.reshape(len(fine), -1, rough)).max(axis=2), rough, axis=1)
+        own = np.where(np.abs(greatest - safe) <= 0.1 * np.abs(safe), greatest, safe)
+    x, y = fine / own, coarse / safe
     at = np.clip(np.searchsorted(points, y), 1, len(points) - 1)
     at -= (y - points[at - 1]) < (points[at] - y)
     other = np.clip(np.where(x > points[at], at + 1, at - 1), 0, len(points) - 1)

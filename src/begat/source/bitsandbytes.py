@@ -14,8 +14,8 @@ value = quant_map[code] * absmax. The codes are those of `get_4bit_type` (NF4: a
 read. The tests hold the values against `bitsandbytes.functional.dequantize_4bit`, which then rounds to the `dtype` that the state names.
 int8 (`SCB`) is the neighbour's: `scales.py`.
 
-Blocks run through the flattened weight. Where rows hold whole blocks, or blocks whole rows, they are rectangles of the matrix; else rows
-repeat their pattern of blocks after a period only, and so they do where maxima are quantised 256 at a time.
+Blocks run through the flattened weight. Where rows hold whole blocks, or blocks whole rows, they are rectangles of the matrix, and rows that
+share one (or 256 quantised maxima) are treated alike; else rows repeat their pattern after a period, and inside it no two are alike.
 """
 
 from __future__ import annotations
@@ -71,10 +71,12 @@ def _weight(parts: Parts, shape: tuple[int, ...], scale: TensorEntry, state: Map
     block, cols = int(state["blocksize"]), shape[-1]
     rows = math.prod(shape) // cols
     scale, flat, cells = _laid(scale, rows, cols, block)
-    scaling = Scaling(scale, None, cells, flat=flat, levels=LEVELS[kind])
-    if scale.scaling is not None or flat:
-        run = math.lcm(block * _NESTED if scale.scaling is not None else block, cols) // cols
-        scaling = replace(scaling, alike=(cells[0] if run == cells[0] else 0, cells[1]), period=(run, cells[1]))
+    nested = scale.scaling is not None and scale.size > _NESTED
+    values = block * _NESTED if nested else block
+    run = math.lcm(values, cols) // cols
+    whole = 0 if flat else max(1, values // cols) if cols % block == 0 or not nested else 0
+    alike = (whole if whole == run else 0, cells[1])
+    scaling = Scaling(scale, None, cells, alike=alike, flat=flat, levels=LEVELS[kind], period=(run, cells[1]))
     return parts.entry(shape, "CODE4", scaling, transposed=False)
 
 
