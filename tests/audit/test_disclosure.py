@@ -170,3 +170,16 @@ def test_duties_of_an_open_kind_are_indicated_and_say_so(base: Path, tmp_path: P
     assert all("open whether trained weights were taken over" in f.sentence for f in duties)
     declared = audit(release(tmp_path / "r", "# Nova", "base_model: up/Stream-1\n"), [f"up/Stream-1={base}"])
     assert {f.level for f in declared.to_decide() if f.about == "duty"} == {"established"}
+
+
+def test_a_dependence_in_parts_is_said_of_the_parts(base: Path, tmp_path: Path) -> None:
+    """An embedding table alone is another's: no sentence speaks of the weights as a whole."""
+    mixed = {n: BASE[n] if "embed" in n else w for n, w in OTHER.items()}
+    a = audit(release(tmp_path / "r", "# Nova\nTrained from scratch.", tensors=mixed), [f"up/Stream-1={base}"])
+    (w,) = a.weights
+    assert (w.verdict, w.relation, w.parts) == ("partly-derived", "open", ("embedding",))
+    assert a.ancestors[0].parts == ("embedding",)
+    for f in a.to_decide():
+        assert "parts of the weights (the embedding)" in f.sentence
+    assert "parts of its weights (the embedding)" in a.sentence
+    assert "up/Stream-1 in the embedding alone" in a.answers[0].sentence

@@ -30,6 +30,7 @@ class WeightsResult:
         verdict, sentence, log10_e, log10_p: the verdict's own; sentence says why where nothing was compared.
         relation: one of RELATIONS; arrow: one of ARROWS.
         exact: dependence rests on equality or on a test whose false alarms are bounded, not on calibration or a fingerprint.
+        parts: the parts that are dependent, where the verdict speaks of parts alone; () = of the whole.
         unread: share of the release's parameters in this part that the comparison does not speak of, in [0, 1]; unread_why: why.
         not_run: why nothing was compared, in words, None where something was; reason: the same as one of REASONS, "" where something was.
     """
@@ -44,6 +45,7 @@ class WeightsResult:
     relation: str
     arrow: str
     exact: bool
+    parts: tuple[str, ...] = ()
     unread: float = 0.0
     unread_why: tuple[str, ...] = ()
     not_run: str | None = None

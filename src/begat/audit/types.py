@@ -188,7 +188,7 @@ class Declared:
 class Ancestor:
     """A reference with everything that ties the release to it: measured parts beside what the card declares.
 
-    No ancestor in the sense of descent unless `arrow` says so. `relation`, `arrow`: of the weights, as in `WeightsResult`.
+    No ancestor in the sense of descent unless `arrow` says so. `relation`, `arrow`, `parts`: of the weights, as in `WeightsResult`.
     `code_licences`: licences of the matched upstream files, by their own headers; the reference's own where they name none.
     """
 
@@ -202,6 +202,7 @@ class Ancestor:
     code_licences: tuple[str, ...]
     relation: str = "untested"
     arrow: str = ""
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

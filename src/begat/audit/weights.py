@@ -25,6 +25,8 @@ _RELATIONS = {
     "identical": "same", "re-encoded": "same", "derived": "trained", "siblings": "trained", "shared-initialisation": "initial",
     "no-evidence": "none", "cannot-test": "untested",
 }  # fmt: skip
+#: what an audit says of an adapter, which `compare` would merge
+_ADAPTER = ", which an audit does not merge; begat decompose --parents says which base it fits, begat compare --base what it makes of that"
 #: directions of `compare(reference, release)`
 _ARROWS = {"A→B": "from-reference", "B→A": "to-reference"}
 
@@ -121,11 +123,12 @@ def _compared(part: Part, partner: Path, reference: Side, nonce: str, progress: 
     except InputError as err:
         return not_run(reference, err.line(), "damaged", part.name)
     if POLICY.exit_codes[verdict.verdict] == 3:
-        return not_run(reference, verdict.sentence.rstrip("."), "cannot-test", part.name, verdict.verdict)
+        why = verdict.sentence.rstrip(".").replace("; name the base with --base", _ADAPTER)
+        return not_run(reference, why, "cannot-test", part.name, verdict.verdict)
     return WeightsResult(
         reference=reference.name, version=reference.version, part=part.name, verdict=verdict.verdict, sentence=verdict.sentence,
         log10_e=verdict.log10_e, log10_p=verdict.log10_p, relation=relation_of(verdict.verdict), arrow=_arrow(verdict.direction),
-        exact=_exact(verdict), unread=_unread(verdict), unread_why=tuple(g.why for c in verdict.coverage[1:] for g in c.gaps),
+        exact=_exact(verdict), parts=_parts(verdict), unread=_unread(verdict), unread_why=tuple(g.why for c in verdict.coverage[1:] for g in c.gaps),
     )  # fmt: skip
 
 
@@ -141,6 +144,15 @@ def _arrow(direction: str) -> str:
 def _exact(verdict: Verdict) -> bool:
     """Equality, or an e-value at the policy's threshold; what is calibrated alone leaves the e-value below it."""
     return _RELATIONS.get(verdict.verdict) == "same" or (verdict.log10_e is not None and verdict.log10_e >= POLICY.dependence_log10_e)
+
+
+def _parts(verdict: Verdict) -> tuple[str, ...]:
+    """What a verdict that speaks of parts alone is said of: the dependent parts, else the kinds of units whose order is shared."""
+    if verdict.verdict != "partly-derived":
+        return ()
+    named = tuple(p.part for p in verdict.parts if p.status == "dependent")
+    sure = (x.title for x in verdict.axes if x.log10_e is not None and x.log10_e >= POLICY.dependence_log10_e)
+    return named or tuple(sure)
 
 
 def _unread(verdict: Verdict) -> float:
@@ -164,5 +176,5 @@ def not_run(reference: Side, why: str, reason: str, part: str = "", verdict: str
     """A comparison that did not take place, or decided nothing."""
     sentence = f"Weights were not compared: {why}."
     return WeightsResult(
-        reference.name, reference.version, part, verdict, sentence, None, None, "untested", "", False, 0.0, (), why, reason
+        reference.name, reference.version, part, verdict, sentence, None, None, "untested", "", False, not_run=why, reason=reason
     )

@@ -74,6 +74,7 @@ def _relative(a: Ancestor, party: Party, ref: str) -> Any:
         name=_text(a.reference), type=kind, bom_ref=ref, version=_text(a.version) or None,
         licenses=_licences(a.licence),
         properties=_properties([("reused", part) for part in a.established] + [("indicated", part) for part in a.indicated]
+                               + [("weights-part", part) for part in a.parts]
                                + [("weights-relation", a.relation), ("direction", direction),
                                   ("declared-as-base", "yes" if a.declared else "no"), ("reference-sha256", party.sha256)]),
     )  # fmt: skip

@@ -10,6 +10,7 @@ from begat.audit.findings.disclosure import CONTRADICTION
 from begat.audit.findings.reuse import code_tied
 from begat.audit.findings.uncompared import sentence as not_compared
 from begat.audit.types import Ancestor, Answer, Finding, Uncompared
+from begat.pipeline.words import ranges
 
 
 def answers(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, ...], missing: tuple[Uncompared, ...]) -> tuple[Answer, ...]:
@@ -24,11 +25,11 @@ def _weights(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding
     """The answer about weights, with what it does not speak of."""
     mine = tuple(u for u in missing if u.question == "weights")
     left = f" {not_compared(mine)}" if mine else ""
-    open_kind = [a.reference for a in ancestors if "weights" in a.established and a.relation == "open"]
+    open_kind = [_depends(a) for a in ancestors if "weights" in a.established and a.relation == "open"]
     shared = [a.reference for a in ancestors if "weights" in a.established and a.relation != "open"]
     maybe = [a.reference for a in ancestors if "weights" in a.indicated]
     pieces = [f"{words} {_names(names)}{level}" for words, names, level in (
-        ("shared with", shared, " (established)"), ("dependent on one another with", open_kind, " (established; of which kind is open)"),
+        ("shared with", shared, " (established)"), ("not made independently of those of", open_kind, " (established; of which kind is open)"),
         ("indicated for", maybe, ""),
     ) if names]  # fmt: skip
     twins = [a.reference for a in ancestors if a.relation == "initial"]
@@ -161,12 +162,16 @@ def headline(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding
     tied = [a.reference for a in ancestors if code_tied(facts, a.reference)]
     if tied:
         reused.append(f"code with {' or '.join(tied[:3])}")
-    depends = [a.reference for a in ancestors if "weights" in a.established and a.relation == "open"]
+    depends = [a for a in ancestors if "weights" in a.established and a.relation == "open"]
     parts = [not_compared(missing), *(f.sentence for f in against[:2])]
     if reused:
         parts.append(f"The release shares {_names(reused)}.")
     if depends:
-        parts.append(f"That its weights and those of {_names(depends)} were not made independently is established; of which kind the dependence is, is open.")
+        what = f"parts of its weights ({ranges(depends[0].parts)})" if len(depends) == 1 and depends[0].parts else "its weights"
+        if what == "its weights" and any(a.parts for a in depends):
+            what = "its weights, or parts of them,"
+        names = _names([a.reference for a in depends])
+        parts.append(f"That {what} and those of {names} were not made independently is established; of which kind the dependence is, is open.")
     if not reused and not depends and _compared(facts):
         parts.append(f"No reuse was established{' in what was compared' if missing else ''}.{_in_part(facts)}")
     if acts:
@@ -176,6 +181,11 @@ def headline(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding
     else:
         parts.append("Nothing was found for a person to act on.")
     return " ".join(filter(None, parts))
+
+
+def _depends(a: Ancestor) -> str:
+    """A reference, with the parts that a dependence on it is said of."""
+    return f"{a.reference} in {ranges(a.parts)} alone" if a.parts else a.reference
 
 
 def _shared(a: Ancestor) -> list[str]:

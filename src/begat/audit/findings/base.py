@@ -25,6 +25,7 @@ from begat.audit.types import (
     TokenizerResult,
     WeightsResult,
 )
+from begat.pipeline.words import ranges
 
 _NOTICES = ("notice", "open source", "attribution", "credits", "third")
 
@@ -131,6 +132,13 @@ def duty_level(ancestor: Ancestor, part: str) -> str:
     found = levels(ancestor, part)
     unsure = part == "weights" and ancestor.relation == "open" and not ancestor.declared
     return "indicated" if unsure and found == "established" else found
+
+
+def weights_of(ancestor: Ancestor) -> str:
+    """The weights that a dependence is said of: all, or the parts that show it."""
+    if not ancestor.parts:
+        return "the weights"
+    return f"parts of the weights ({ranges(ancestor.parts)})"
 
 
 def levels(ancestor: Ancestor, part: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from begat.audit.findings.base import Facts, declared_in, mentioned, origin_of, same_model
+from begat.audit.findings.base import Facts, declared_in, mentioned, origin_of, same_model, weights_of
 from begat.audit.findings.reuse import code_tied
 from begat.audit.types import Ancestor, Evidence, Finding, Span
 
@@ -78,7 +78,7 @@ def _weights(facts: Facts, ancestors: tuple[Ancestor, ...], a: Ancestor) -> Iter
 
 def _that(a: Ancestor) -> str:
     if a.relation == "open":
-        return f"That the weights and those of {a.reference} were not made independently"
+        return f"That {weights_of(a)} and those of {a.reference} were not made independently"
     return f"That weights are shared with {a.reference}"
 
 
@@ -86,8 +86,8 @@ def _reading(a: Ancestor) -> str:
     """What the weights leave open of a dependence, for a sentence that holds a card against it."""
     if a.arrow == "from-reference":
         return "the release was made from it" if a.relation == "same" else "the release was made from it, by the signs in the weights"
-    twins = ", both were begun from the same initial weights" if a.relation == "open" else ""
-    return f"either the release draws on its trained weights, or it on the release's{twins}, or both on a third model's; the weights alone do not show which"
+    twins = ", or both were begun from the same initial weights" if a.relation == "open" else ""
+    return f"either the release draws on its trained weights, or it on the release's, or both on a third model's{twins}; the weights alone do not show which"
 
 
 def _scratch(facts: Facts, a: Ancestor) -> Finding:
@@ -100,7 +100,7 @@ def _scratch(facts: Facts, a: Ancestor) -> Finding:
 
 def _short(a: Ancestor) -> str:
     if a.relation == "open":
-        return f"the weights and those of {a.reference} were not made independently"
+        return f"{weights_of(a)} and those of {a.reference} were not made independently"
     return f"the weights share trained weights with {a.reference}" if a.relation == "trained" else f"the weights are those of {a.reference}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from begat.audit.findings.base import Facts, clause, duty_level, levels, same_model, title
+from begat.audit.findings.base import Facts, clause, duty_level, levels, same_model, title, weights_of
 from begat.audit.findings.reuse import code_tied
 from begat.audit.folder import Tree
 from begat.audit.licences.checks import Held, check, limits_dropped
@@ -202,7 +202,7 @@ def _open(ancestor: Ancestor, parts: Iterable[str]) -> str:
     """What a reader has to know of weights whose dependence is established and its kind open."""
     if "weights" not in parts or ancestor.relation != "open" or levels(ancestor, "weights") != "established":
         return ""
-    return "; a dependence of the weights is established, and open whether trained weights were taken over"
+    return f"; a dependence of {weights_of(ancestor)} is established, and open whether trained weights were taken over"
 
 
 def _upstream_notice(tree: Tree | None) -> tuple[str, ...] | None:

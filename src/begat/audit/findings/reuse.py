@@ -37,6 +37,7 @@ def ancestors(facts: Facts) -> tuple[Ancestor, ...]:
                 declared=bool(declared_in(facts, name)), licence=party.licence, licence_source=party.licence_source,
                 code_licences=licences or ((party.code_licence,) if party.code_licence else ()),
                 relation=tie.relation if tie else "untested", arrow=tie.arrow if tie else "",
+                parts=tie.parts if tie else (),
             )
         )  # fmt: skip
     return tuple(out)
@@ -136,7 +137,8 @@ def _meaning(w: WeightsResult) -> str:
     if w.relation == "initial":
         return " Equal initial weights are no reuse of trained weights."
     if w.relation == "open" and w.exact:
-        return " That the two depend on each other is established; of which kind the dependence is, is open."
+        what = "That parts of the two" if w.parts else "That the two"
+        return f" {what} depend on each other is established; of which kind the dependence is, is open."
     return ""
 
 
