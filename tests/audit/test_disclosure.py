@@ -82,6 +82,7 @@ def test_from_scratch_of_the_source_itself_is_nothing(tmp_path: Path) -> None:
     four = write(tmp_path / "four", rounded(BASE, 4, 16), CONFIG)
     a = audit(release(tmp_path / "r", "# Nova\nTrained from scratch.", tensors=BASE), [f"up/Four-1={four}"])
     assert a.weights[0].arrow == "to-reference"
+    assert "the source of those of up/Four-1" in a.answers[0].sentence and "not found to be" not in a.answers[0].sentence
     assert (a.exit_code(), values(a)) == (0, [])
 
 

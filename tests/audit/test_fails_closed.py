@@ -385,3 +385,25 @@ def test_a_required_comparison_allowed_to_be_missing_changes_no_finding(base: Pa
     missing = audit(release)
     both = dataclasses.replace(a, uncompared=missing.uncompared)
     assert (a.exit_code(), both.exit_code(), both.exit_code(allow_uncompared=True)) == (0, 3, 0)
+
+
+def test_what_was_compared_in_part_is_said(base: Path, release: Path) -> None:
+    """Some parameters have names that nobody knows: no all-clear speaks of them."""
+    tensors = load_file(release / "model.safetensors")
+    tensors |= {f"extra.{i}.table": np.random.default_rng(i).standard_normal((128, 64)).astype(np.float32) for i in range(3)}
+    save_file(tensors, release / "model.safetensors")
+    a = audit(release, [base])
+    (w,) = a.weights
+    assert (w.relation, a.exit_code()) == ("none", 0) and 0.05 < w.unread < 0.5
+    assert "of the release's parameters" in a.sentence.casefold() and "were not compared with base" in a.sentence
+    assert "were not compared with base" in a.answers[0].sentence
+
+
+def test_a_constant_that_both_compute_is_no_reuse_and_is_said(base: Path, release: Path) -> None:
+    for folder in (base, release):
+        tensors = load_file(folder / "model.safetensors") | {"model.freqs": np.sin(np.arange(256, dtype=np.float32))}
+        save_file(tensors, folder / "model.safetensors")
+    a = audit(release, [base])
+    assert (a.weights[0].relation, a.exit_code()) == ("none", 0)
+    if a.weights[0].equal:  # where `compare` speaks of them, so does the audit
+        assert "copied, or computed alike" in a.sentence

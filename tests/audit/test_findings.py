@@ -297,3 +297,16 @@ def test_conclude_is_given_facts_and_measures_nothing(tmp_path: Path, enacted: d
     )  # fmt: skip
     again = conclude(facts)
     assert (again.findings, again.answers, again.ancestors) == (a.findings, a.answers, a.ancestors)
+
+
+def test_a_licence_under_a_name_of_its_own_is_no_edited_one(upstream: Path, tmp_path: Path) -> None:
+    """It is nobody's edited licence, contradicts no card, and what it allows is not known."""
+    own = (TEXTS / "apache-2.0.txt").read_text().replace("Apache License", "Heron Model License").replace("Version 2.0, January 2004", "Version 1.0")
+    r = release(tmp_path / "r", {"LICENSE": own, "README.md": card("other", more="base_model: up/Stream\n")})
+    a = audit(f"me/M={r}", [reference(upstream, tmp_path / "up", "cc-by-nc-4.0")])
+    (text,) = a.licence_texts
+    assert (text.licence, text.state, text.like) == ("", "other", "apache-2.0")
+    assert a.release.licence == "" and "calls itself “Heron Model License" in a.release.licence_source
+    assert not [f for f in a.findings if f.about == "licence-text" and f.bearing == "against"]
+    conflict = next(f for f in a.findings if f.about == "limits")
+    assert (conflict.value, conflict.bearing) == ("undetermined", "fact") and "Heron Model License" in conflict.sentence

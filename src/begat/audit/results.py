@@ -31,6 +31,7 @@ class WeightsResult:
         relation: one of RELATIONS; arrow: one of ARROWS.
         exact: dependence rests on equality or on a test whose false alarms are bounded, not on calibration or a fingerprint.
         parts: the parts that are dependent, where the verdict speaks of parts alone; () = of the whole.
+        equal: how many single tensors are equal in both where nothing else was found (copied, or computed alike by both programs).
         unread: share of the release's parameters in this part that the comparison does not speak of, in [0, 1]; unread_why: why.
         not_run: why nothing was compared, in words, None where something was; reason: the same as one of REASONS, "" where something was.
     """
@@ -46,6 +47,7 @@ class WeightsResult:
     arrow: str
     exact: bool
     parts: tuple[str, ...] = ()
+    equal: int = 0
     unread: float = 0.0
     unread_why: tuple[str, ...] = ()
     not_run: str | None = None

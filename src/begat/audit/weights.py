@@ -128,7 +128,8 @@ def _compared(part: Part, partner: Path, reference: Side, nonce: str, progress: 
     return WeightsResult(
         reference=reference.name, version=reference.version, part=part.name, verdict=verdict.verdict, sentence=verdict.sentence,
         log10_e=verdict.log10_e, log10_p=verdict.log10_p, relation=relation_of(verdict.verdict), arrow=_arrow(verdict.direction),
-        exact=_exact(verdict), parts=_parts(verdict), unread=_unread(verdict), unread_why=tuple(g.why for c in verdict.coverage[1:] for g in c.gaps),
+        exact=_exact(verdict), parts=_parts(verdict), equal=sum(c.about == "equal-tensor" for c in verdict.claims),
+        unread=_unread(verdict), unread_why=tuple(g.why for c in verdict.coverage[1:] for g in c.gaps),
     )  # fmt: skip
 
 

@@ -40,8 +40,11 @@ def _weights(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding
     if maybe:
         return Answer("weights", "indicated", "indicated", f"Weights: {'; '.join(pieces)}.{left}")
     looked = [f.reference.id for f in found if f.about == "weights" and f.level == "not-found" and f.reference]
-    none = [x for x in looked if x not in twins]
+    copies = [a.reference for a in ancestors if a.arrow == "to-reference"]
+    none = [x for x in looked if x not in twins and x not in copies]
     pieces = [*([f"not found to be shared with {_names(none)}"] if none else []), *pieces]
+    if copies:
+        pieces.append(f"the source of those of {_names(copies)}, and not the other way about")
     if facts.searched and not looked:
         pieces.append(f"not found, by fingerprint, among {facts.searched} known models")
     if pieces:
@@ -50,11 +53,14 @@ def _weights(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding
 
 
 def _in_part(facts: Facts) -> str:
-    """What of the release's parameters the comparisons that found nothing do not speak of."""
+    """What of the release the comparisons that found nothing do not speak of, and single tensors that are equal all the same."""
+    equal = [w for w in facts.weights if w.relation == "none" and w.equal]
+    alike = f" Single tensors are equal to {_names([w.reference for w in equal])}'s: copied, or computed alike by both programs." if equal else ""
     worst = max((w for w in facts.weights if w.relation == "none" and w.unread), key=lambda w: w.unread, default=None)
     if worst is None:
-        return ""
-    return f" Of the release's parameters {worst.unread:.0%} were not compared with {worst.reference} ({'; '.join(worst.unread_why[:2])})."
+        return alike
+    why = "; ".join(worst.unread_why[:2])
+    return f" Of the release's parameters {worst.unread:.0%} were not compared with {worst.reference} ({why}).{alike}"
 
 
 def _part(facts: Facts, ancestors: tuple[Ancestor, ...], found: tuple[Finding, ...], part: str) -> Answer:
