@@ -47,7 +47,8 @@ ONE_WAY = {
 #: kinds without: a direction would be a guess
 OPEN = {
     "upcycled-split": ("units-shared-out",), "vocabulary-pruned": ("rows-more-or-fewer",), "tower": ("tower-more",), "stitched": ("layers-replaced",),
-    "vocabulary-replaced": ("changed-throughout", "trained-in-part"), "fine-tune": ("changed-throughout",), "continued": ("changed-throughout",),
+    "vocabulary-replaced": ("changed-throughout", "tokens-changed", "changed-in-part"),
+    "fine-tune": ("changed-throughout",), "continued": ("changed-throughout",),
     "merge-linear": ("changed-throughout",), "merge-slerp": ("changed-throughout",), "merge-ties": ("changed-throughout",),
     "merge-dare": ("changed-throughout",), "noised": ("changed-throughout",), "gptq": ("on-grid",), "awq": ("on-grid",),
 }  # fmt: skip

@@ -64,19 +64,14 @@ SAMPLE = (
 )
 #: of which something false is said today: whose mend is open
 OPEN = {
-    "disguises/units": "kind",
-    "disguises/heads-alone": "kind",
     "drawn/one-key-llama-0~stranger": "models drawn from one key",
     "drawn/golden-1~stranger": "orders fixed by index",
     "encoded/fp8-scale": "fp8 whose scales are called X.scale",
     "encoded/mxfp4": "MXFP4 experts are not read",
     "encoded/sliced": "vocabularies of unlike sizes",
-    "heads/new": "kind",
     "layers/swapped": "layers at other places",
     "layers/shifted": "layers at other places",
     "merges/direction-removed-float32": "kind",
-    "releases/twin": "twins in an audit",
-    "training/noised-0.1": "kind",
     "vocabulary/extended-4": "vocabularies of unlike sizes",
 }
 _BY_NAME = {c.name: c for c in cases()}

@@ -109,7 +109,8 @@ def test_layers_left_out(ask: Asker, drift: float) -> None:
     tensors, config = model(5)
     child, shape = with_layers(tensors, config, [0, 1, 3, 5])
     d = ask((tensors, config), (noisy(child, np.random.default_rng(2), drift), shape))
-    assert (d.direction, d.kind) == ("undetermined" if drift else "A → B", "depth pruned: layers left out")
+    told = ("undetermined", "layers left out or inserted") if drift else ("A → B", "depth pruned: layers left out")
+    assert (d.direction, d.kind) == told
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.3])
@@ -301,6 +302,24 @@ def test_a_tuned_sibling_is_no_parent(ask: Asker) -> None:
 # --- no direction --------------------------------------------------------------------------------------------
 
 
+def test_what_is_equal_but_for_tables_is_told_so(ask: Asker) -> None:
+    tensors, config = llama(np.random.default_rng(21))
+    rng = np.random.default_rng(5)
+    head = tensors | {"lm_head.weight": rng.standard_normal(tensors["lm_head.weight"].shape).astype(np.float32)}
+    tokens = head | {"model.embed_tokens.weight": rng.standard_normal(tensors["model.embed_tokens.weight"].shape).astype(np.float32)}
+    assert ask((tensors, config), (head, config)).kind == "the same but for the output head"
+    assert ask((tensors, config), (tokens, config)).kind == "the same but for the tables of tokens"
+
+
+@pytest.mark.parametrize("order", [[3, 1, 2, 0, 4, 5], [0, 1, 3, 2, 4, 5], [0, 1, 1, 3, 4, 5], [1, 0, 2, 3, 5, 4]])
+def test_layers_at_other_places_are_not_of_other_origin(ask: Asker, order: list[int]) -> None:
+    tensors, config = model(22)
+    child, _ = with_layers(tensors, config, order)
+    for drift in (0.0, 0.1):
+        d = ask((tensors, config), (noisy(child, np.random.default_rng(6), drift), config))
+        assert "other origin" not in d.kind
+
+
 def test_tuned_siblings_stitched_and_partly_trained(ask: Asker) -> None:
     tensors, config = model(19)
     rng = np.random.default_rng(10)
@@ -309,7 +328,7 @@ def test_tuned_siblings_stitched_and_partly_trained(ask: Asker) -> None:
     assert d.direction == "undetermined" and d.kind.startswith("weights changed throughout")
     assert ask((noisy(tensors, rng, 0.2), config), (tuned, config)).direction == "undetermined"
     part = {n: tuned[n] if ".mlp." in n else w for n, w in tensors.items()}
-    assert ask((tensors, config), (part, config)).kind == "some tensors trained, others kept"
+    assert ask((tensors, config), (part, config)).kind == "some tensors equal, others changed"
     mixed = ask((tensors, config), (stitched(tensors, model(20)[0], range(3, 6)), config))
     assert mixed.direction == "undetermined" and mixed.kind.startswith("stitched")
 

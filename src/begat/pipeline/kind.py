@@ -15,6 +15,7 @@ from begat.canon.model import Canonical
 from begat.canon.roles import ROLES
 from begat.pipeline.arrows import ARROWS, Pair
 from begat.pipeline.arrows.base import EQUAL, Mixtures
+from begat.pipeline.counterparts import layer_cosines
 from begat.pipeline.expert_partners import NOTHING_LOOKED_AT, Matched, match_experts
 from begat.pipeline.inherit import common_keys
 from begat.pipeline.sampling import generator
@@ -26,6 +27,8 @@ from begat.verdict.kinds import Description, Evidence, describe_signs
 
 #: median R² of matrices above which the change is one of training; of a layer that is no relative; of one that is
 _NEAR, _NONE, _SOME = 0.6, 0.02, 0.3
+#: cosine from which a layer is another layer of the other model; those of strangers stay below 0.1
+_MOVED = 0.3
 #: signs after which a change of weights goes without saying
 _SHAPED = ("zeros", "layers", "units", "experts", "low-rank", "on-grid")
 #: signs that look the same from both sides
@@ -52,7 +55,7 @@ def describe(
         found += [Evidence(s.fact, name, s.words) for _, look in ARROWS.items() for s in look(pair)]
     found = _without_weaker(found)
     found += _grids(posed, b, cells, seed)
-    found += [] if any(e.fact.startswith("layers") for e in found) else _layers_replaced(cells)
+    found += [] if any(e.fact.startswith("layers") for e in found) else _layers_replaced(posed, b, cells, seed)
     if cells and not any(e.fact.startswith(_SHAPED) for e in found):
         found += _changes(cells)
     return describe_signs(found)
@@ -118,29 +121,44 @@ def _on_grid(model: Canonical, key: object, seed: int) -> bool:
     return bool((values == 0).mean() < 0.9) and has_grid(values, (*_RUNS, values.shape[1]))
 
 
-def _layers_replaced(cells: Sequence[MapCell]) -> Iterator[Evidence]:
-    """Some layers are related, others not at all."""
+def _layers_replaced(a: Canonical, b: Canonical, cells: Sequence[MapCell], seed: int) -> Iterator[Evidence]:
+    """Some layers are related; of the others no matrix is, at its own place or as another layer."""
     layers: dict[int, list[float]] = {}
     for c in _matrices(cells):
         if c.layer >= 0 and c.tower == "text":
             layers.setdefault(c.layer, []).append(c.r2)
     kin = sorted(layer for layer, r2 in layers.items() if median(r2) >= _SOME)
-    none = sorted(layer for layer, r2 in layers.items() if median(r2) <= _NONE)
-    if kin and none and len(kin) + len(none) == len(layers):
-        yield Evidence(
-            "layers-replaced",
-            "",
-            f"{ranges([f'layer {x}' for x in kin])} agree, {ranges([f'layer {x}' for x in none])} do not at all",
-        )
+    none = sorted(layer for layer, r2 in layers.items() if max(r2) <= _NONE)
+    if not kin or not none or len(kin) + len(none) != len(layers):
+        return
+    for child, parent in ((b, a), (a, b)):
+        mine, _, cosines = layer_cosines(child, parent, "text", seed)
+        if any(cosines[mine.index(layer)].max() >= _MOVED for layer in none if layer in mine):
+            return
+    yield Evidence(
+        "layers-replaced",
+        "",
+        f"{ranges([f'layer {x}' for x in kin])} agree, {ranges([f'layer {x}' for x in none])} do not at all",
+    )
 
 
 def _changes(cells: Sequence[MapCell]) -> Iterator[Evidence]:
     matrices = _matrices(cells)
     if not matrices or median(c.r2 for c in matrices) < _NEAR:
         return
-    kept = [c for c in cells if c.identical]
+    others = [c for c in cells if not c.identical]
+    kept = len(cells) - len(others)
     moved = median(c.change for c in matrices)
-    if kept and len(kept) < len(cells):
-        yield Evidence("trained-in-part", "", f"{len(kept)} of {len(cells)} tensors are equal, the others changed")
-    elif not kept:
+    if kept and others:
+        said = f"{kept} of {len(cells)} tensors are equal, the others are not"
+        yield Evidence(_apart(others), "", said)
+    elif others:
         yield Evidence("changed-throughout", "", f"no tensor is equal; the median matrix changed by {moved:.0%} of its size")
+
+
+def _apart(others: Sequence[MapCell]) -> str:
+    """What the tensors that differ are."""
+    roles = {c.role.split(".")[0] for c in others if c.layer < 0}
+    if any(c.layer >= 0 for c in others) or not roles <= {"head", "embed"}:
+        return "changed-in-part"
+    return "head-changed" if roles == {"head"} else "tokens-changed"

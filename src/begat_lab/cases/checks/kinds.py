@@ -13,13 +13,14 @@ _LEFT_OUT = frozenset({"layers-left-out"})
 _UNITS_LESS = frozenset({"units-left-out", "sliced"})
 _EXPERTS_LESS = frozenset({"experts-left-out"})
 _ROWS_MORE = frozenset({"vocabulary-extended"})
+_ROWS = _ROWS_MORE | {"vocabulary-pruned", "vocabulary-reordered"}
 
 #: fact → operations that make it true
 FACTS: dict[str, frozenset[str]] = {
     "layers-repeated": frozenset({"layers-repeated"}),
     "layers-repeated-changed": frozenset({"layers-repeated"}),
     "layers-missing": _LEFT_OUT,
-    "layers-missing-changed": _LEFT_OUT,
+    "layers-missing-changed": _LEFT_OUT | {"layers-inserted"},
     "layers-more-or-fewer": frozenset({"layers-left-out", "layers-inserted", "layers-repeated"}),
     "units-missing": _UNITS_LESS,
     "units-missing-changed": _UNITS_LESS,
@@ -50,8 +51,12 @@ FACTS: dict[str, frozenset[str]] = {
     "tower-copied": frozenset({"copy-beside"}),
     "layers-replaced": frozenset({"layers-replaced", "layers-inserted"}),
     "on-grid": frozenset({"quantised"}),
-    "trained-in-part": frozenset({"trained-in-part"}),
-    "changed-throughout": frozenset({"finetuned", "merged", "averaged-over-steps"}),
+    "head-changed": frozenset({"head-replaced", "head-added", "trained-in-part"}),
+    "tokens-changed": frozenset({"trained-in-part", "head-replaced", "embedding-replaced", "embedding-taken"}) | _ROWS,
+    "changed-in-part": frozenset(),
+    "changed-throughout": frozenset({"finetuned", "merged", "averaged-over-steps", "noised", "trained"}),
+    "white-noise": frozenset({"noised"}),
+    "white-noise-either": frozenset({"noised"}),
     # kinds of policy.toml
     "copy": frozenset(),
     "quantised or converted copy": frozenset({"cast", "quantised"}),
@@ -67,8 +72,8 @@ _OF_RELATIONS = {
 
 def kind_is_true(fact: str, truth: PairTruth) -> bool | None:
     """Is it of this kind? None: no row."""
-    if fact == "trained-in-part":  # a small step in a coarse type leaves some tensors as they were
-        return truth.kept > 0 and bool((FACTS[fact] | FACTS["changed-throughout"]) & truth.operations)
+    if fact == "changed-in-part":  # whatever changed the others
+        return truth.kept > 0 and not truth.equal
     if fact in _OF_RELATIONS:
         return truth.relation in _OF_RELATIONS[fact]
     return None if fact not in FACTS else bool(FACTS[fact] & truth.operations)
