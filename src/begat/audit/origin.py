@@ -112,7 +112,8 @@ _GENERIC = frozenset(
 #: ends of names that do not tell one family from another
 _SUFFIXES = frozenset(re.findall(r"\w+", "instruct chat base it hf pt gguf awq gptq int4 int8 fp8 bf16 fp16 4bit 8bit preview"))
 #: what is taken over from a model when its weights are not
-_DESIGN = _words(r"\b(?:architecture|design|tokeni[sz]er|codebase|implementation|framework|recipe|template|vocabulary|code)\b|"
+_DESIGN = _words(r"\b(?:architecture|design|tokeni[sz]er|codebase|implementation|framework|recipe|template|vocabulary|code|data(?:sets?)?|outputs?|"
+    r"generated|synthetic|responses|distill\w*|judge\w*)\b|合成数据|数据|"
     r"架构|架構|分词器|分詞器|框架|代码")
 _WEIGHTS = _words(r"\bweights?\b|\bcheckpoints?\b|fine-?tun|\bbase[\s_-]+model|initiali[sz]ed|\bcontinu|merge|quanti[sz]|权重|權重|微调|微調|初始化|继续")
 _FROM = _words(
