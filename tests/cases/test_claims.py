@@ -71,7 +71,6 @@ OPEN = {
     "encoded/sliced": "vocabularies of unlike sizes",
     "layers/swapped": "layers at other places",
     "layers/shifted": "layers at other places",
-    "merges/direction-removed-float32": "kind",
     "vocabulary/extended-4": "vocabularies of unlike sizes",
 }
 _BY_NAME = {c.name: c for c in cases()}

@@ -302,6 +302,33 @@ def test_a_tuned_sibling_is_no_parent(ask: Asker) -> None:
 # --- no direction --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("writes", [("o_proj.weight", "down_proj.weight"), ("o_proj.weight", "down_proj.weight", "embed_tokens.weight")])
+@pytest.mark.parametrize("dtype", [np.float32, BF16])
+def test_a_direction_taken_out_is_no_adapter(ask: Asker, writes: tuple[str, ...], dtype: Any) -> None:
+    tensors, config = llama(np.random.default_rng(23))
+    tensors = {n: w.astype(dtype).astype(np.float32) for n, w in tensors.items()}
+    u = np.random.default_rng(7).standard_normal(config["hidden_size"])
+    u /= np.linalg.norm(u)
+
+    def without(name: str, w: np.ndarray) -> np.ndarray:
+        return w - (np.outer(w @ u, u) if "embed" in name else np.outer(u, u @ w))
+
+    child = {n: without(n, w).astype(dtype).astype(np.float32) if n.endswith(writes) else w for n, w in tensors.items()}
+    d = ask((tensors, config), (child, config), dtype)
+    assert d.kind == "one direction of the residual stream taken out"
+
+
+def test_an_adapter_of_rank_one_is_no_direction_taken_out(ask: Asker) -> None:
+    tensors, config = llama(np.random.default_rng(24))
+    rng = np.random.default_rng(8)
+    ends = ("o_proj.weight", "down_proj.weight")
+    child = {
+        n: (w + 0.02 * np.outer(rng.standard_normal(len(w)), rng.standard_normal(w.shape[1]))).astype(np.float32) if n.endswith(ends) else w
+        for n, w in tensors.items()
+    }
+    assert "LoRA" in ask((tensors, config), (child, config), np.float32).kind
+
+
 def test_what_is_equal_but_for_tables_is_told_so(ask: Asker) -> None:
     tensors, config = llama(np.random.default_rng(21))
     rng = np.random.default_rng(5)

@@ -30,7 +30,7 @@ _NEAR, _NONE, _SOME = 0.6, 0.02, 0.3
 #: cosine from which a layer is another layer of the other model; those of strangers stay below 0.1
 _MOVED = 0.3
 #: signs after which a change of weights goes without saying
-_SHAPED = ("zeros", "layers", "units", "experts", "low-rank", "on-grid")
+_SHAPED = ("zeros", "layers", "units", "experts", "low-rank", "direction", "on-grid")
 #: signs that look the same from both sides
 _EITHER = ("low-rank", "experts-reordered", "experts-replaced")
 _RUNS = (16, 32, 64, 128)

@@ -44,6 +44,7 @@ FACTS: dict[str, frozenset[str]] = {
     "zeros-changed": frozenset({"zeroed"}),
     "low-rank-rounded": frozenset({"low-rank-added"}),
     "low-rank": frozenset({"low-rank-added"}),
+    "direction-removed": frozenset({"direction-removed"}),
     "rows-at-mean": _ROWS_MORE,
     "rows-at-mean-changed": _ROWS_MORE,
     "rows-more-or-fewer": _ROWS_MORE | {"vocabulary-pruned", "embedding-taken", "sliced"},
