@@ -4,7 +4,7 @@ Enters: two canonical models.  Leaves: signs.  What a sign means: `begat/verdict
 Only weights are looked at, never names or configs.
 """
 
-from begat.pipeline.arrows import depth, expert_sets, experts, lowrank, towers, vocabulary, width, zeros  # noqa: F401  (imports register)
+from begat.pipeline.arrows import depth, expert_sets, experts, lowrank, noise, towers, vocabulary, width, zeros  # noqa: F401  (imports register)
 from begat.pipeline.arrows.base import ARROWS, Pair, Sign
 
 __all__ = ["ARROWS", "Pair", "Sign"]
