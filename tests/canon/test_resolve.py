@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from begat.canon import resolve
+from begat.canon import resolve, unread_parameters
+from begat.canon.check import MISFIT, VARIES
 from begat.errors import InputError
 from begat.types import TensorKey
 from canon.canon_builders import header, resolved
@@ -186,6 +187,49 @@ def test_layers_that_do_not_fit_are_refused(name: str, shape: tuple[int, ...], e
     assert expected in line
     assert "found 4" in line
     assert "fix:" in line
+
+
+def test_a_layout_that_fits_in_no_layer_is_left_out_and_is_no_damage() -> None:
+    """Three layers whose down projection has another size: the units cannot be tested, everything else can."""
+    wide = {f"model.layers.{i}.mlp.up_proj.weight": (41, 48) for i in range(3)}
+    c = resolved((llama(layers=3) | wide).items(), CONFIG)
+    assert dict(c.dropped) == dict.fromkeys(wide, MISFIT)
+    assert not any(k.role == "mlp.up.weight" for k in c.tensors)
+    assert unread_parameters(c) == {MISFIT: 3 * 41 * 48}
+
+
+@pytest.mark.parametrize("stages", [(48, 96, 96), (48, 48, 96, 192), (48, 96, 192, 192, 192)])
+def test_a_width_that_changes_by_layer_is_no_damage(stages: tuple[int, ...]) -> None:
+    """Hierarchical vision models: each stage has its own width, so no residual stream runs through all."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, width in enumerate(stages):
+        one = {n: s for n, s in llama(layers=1).items() if ".layers.0." in n}
+        shapes |= {
+            n.replace(".layers.0.", f".layers.{i}."): tuple(width if d == 48 else d for d in s) for n, s in one.items()
+        }
+    c = resolved(shapes.items(), CONFIG)
+    assert {k.layer for k in c.tensors} == set(range(len(stages)))
+    geometry = c.geometry["text"]
+    assert geometry.width is None and "residual" not in geometry.symmetric
+    assert geometry.asymmetric["residual"] == VARIES
+    assert "mlp-units" in geometry.symmetric
+
+
+@pytest.mark.parametrize(("routed", "shared"), [(8, 2), (4, 1), (16, 4)])
+def test_routers_with_rows_for_shared_experts_are_cut(routed: int, shared: int) -> None:
+    shapes = dict(llama(layers=2))
+    for i in range(2):
+        p = f"model.layers.{i}.mlp."
+        shapes |= {p + "gate.weight": (routed + shared, 48), p + "gate.e_score_correction_bias": (routed,)}
+        for e in range(routed):
+            shapes |= {f"{p}experts.{e}.{n}_proj.weight": s for n, s in (("gate", (24, 48)), ("up", (24, 48)), ("down", (48, 24)))}
+    c = resolved(shapes.items(), CONFIG | {"n_routed_experts": routed})
+    assert c.tensors[TensorKey("text", 1, "moe.router.weight")].shape == (routed, 48)
+    rest = c.tensors[TensorKey("text", 1, "shared.router.weight")]
+    assert rest.shape == (shared, 48) and list(rest.rows) == list(range(routed, routed + shared))
+    wrong = shapes | {"model.layers.1.mlp.gate.e_score_correction_bias": (routed - 1,)}
+    with pytest.raises(InputError, match="does not fit its layer"):
+        resolved(wrong.items(), CONFIG)
 
 
 def test_layers_may_differ_in_size() -> None:

@@ -19,6 +19,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from begat.canon.check import MISFIT
 from begat.canon.geometry import Heads
 from begat.canon.model import CanonTensor
 from begat.canon.roles import FUSED
@@ -31,7 +32,7 @@ NO_LAYOUT = "unknown family: fused qkv not split"
 ODD = "an odd number of rows: fused gate and up not split"
 INTEGERS = "stored as integers without a scale"
 #: reasons for which weights, not buffers, are left out
-UNCUT = frozenset({NO_HEADS, NO_PAIRS, NO_LAYOUT, ODD, INTEGERS})
+UNCUT = frozenset({NO_HEADS, NO_PAIRS, NO_LAYOUT, ODD, INTEGERS, MISFIT})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ and the check that layers fit (`check.py`).
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 
 from begat.canon import families as family_table
 from begat.canon import rules as rule_table
 from begat.canon.chains import find_chains
-from begat.canon.check import check
+from begat.canon.check import MISFIT, VARIES, check
 from begat.canon.claims import Claim, collect
 from begat.canon.config import Numbers, numbers
 from begat.canon.families import Family
@@ -69,11 +70,41 @@ def resolve(checkpoint: Checkpoint) -> Canonical:
         mapped.append(t.name)
     chained = set(mapped)
     ordered = dict(sorted(tensors.items(), key=lambda kt: (kt[0].tower, kt[0].layer, kt[0].role, kt[0].expert)))
-    check(checkpoint, ordered, {n: t.width if t.family.name else None for n, t in towers.items()})
+    ordered = _routed(ordered)
+    misfits = check(checkpoint, ordered, {n: t.width if t.family.name else None for n, t in towers.items()})
+    gone = {ordered[key].name for key in misfits.keys}
+    ordered = {key: t for key, t in ordered.items() if t.name not in gone}
+    dropped += [(name, MISFIT) for name in sorted(gone)]
     return Canonical(
-        checkpoint, _family_name(towers), ordered, tuple(mapped), tuple(dropped),
-        tuple(n for n in unmapped if n not in chained), _geometries(ordered, towers),
+        checkpoint, _family_name(towers), ordered, tuple(n for n in mapped if n not in gone), tuple(dropped),
+        tuple(n for n in unmapped if n not in chained), _geometries(ordered, towers, misfits.towers),
     )  # fmt: skip
+
+
+def _routed(tensors: dict[TensorKey, CanonTensor]) -> dict[TensorKey, CanonTensor]:
+    """Routers with a row for every routed expert, then one for every shared expert (Inkling): cut in two.
+
+    How many are routed is the length of the correction bias, which only they have, where there is an expert for each. Shared experts
+    are always used and are not interchangeable with routed ones, so their rows must not stand in one test with these.
+    """
+    out = dict(tensors)
+    downs: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for key in tensors:
+        if key.role == "expert.down.weight":
+            downs[key.tower, key.layer].add(key.expert)
+    for key, t in tensors.items():
+        bias = tensors.get(replace(key, role="moe.router.bias"))
+        if key.role != "moe.router.weight" or bias is None or t.transposed or not isinstance(t.rows, range):
+            continue
+        n = bias.shape[0]
+        if n >= t.shape[0] or len(downs[key.tower, key.layer]) not in (0, n):
+            continue
+        shared = replace(key, role="shared.router.weight")
+        if shared in tensors:
+            continue
+        out[key] = replace(t, shape=(n, t.shape[1]), rows=t.rows[:n])
+        out[shared] = replace(t, key=shared, shape=(t.shape[0] - n, t.shape[1]), rows=t.rows[n:])
+    return dict(sorted(out.items(), key=lambda kt: (kt[0].tower, kt[0].layer, kt[0].role, kt[0].expert)))
 
 
 def _integers(entry: TensorEntry) -> bool:
@@ -127,7 +158,7 @@ def _cut(
             mapped.append(p.claim.name)
 
 
-def _geometries(tensors: dict[TensorKey, CanonTensor], towers: dict[str, _Tower]) -> dict[str, Geometry]:
+def _geometries(tensors: dict[TensorKey, CanonTensor], towers: dict[str, _Tower], varied: Set[str]) -> dict[str, Geometry]:
     roles: dict[str, set[str]] = defaultdict(set)
     experts: dict[str, set[int]] = defaultdict(set)
     for key, t in tensors.items():
@@ -144,8 +175,10 @@ def _geometries(tensors: dict[TensorKey, CanonTensor], towers: dict[str, _Tower]
         counts = experts[name]
         groups = expert_groups(family, said, next(iter(counts)) if len(counts) == 1 else None)
         symmetric, asymmetric = table.axes(family, roles[name], said.alibi, groups is not None)
+        if name in varied and symmetric.pop("residual", None):
+            asymmetric["residual"] = VARIES
         out[name] = Geometry(
-            tower.width if tower else None, heads.heads, heads.kv_heads, heads.head_dim, heads.value_dim, groups,
+            tower.width if tower and name not in varied else None, heads.heads, heads.kv_heads, heads.head_dim, heads.value_dim, groups,
             symmetric, asymmetric,
         )  # fmt: skip
     return out
