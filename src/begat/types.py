@@ -88,6 +88,7 @@ class TensorEntry:
         strides: element strides, None when C-contiguous.
         transposed: stored as the transpose of what the name's convention says (ONNX MatMul weights).
         scaling: how stored integers or fp8 become values, None when stored values are the values.
+        data: the bytes themselves, of small tensors whose file keeps no rows of them (ONNX's lists of varints); `offset` counts in them.
     """
 
     name: str
@@ -99,6 +100,7 @@ class TensorEntry:
     strides: tuple[int, ...] | None = None
     transposed: bool = False
     scaling: Scaling | None = None
+    data: bytes | None = field(default=None, repr=False)
 
     @property
     def rows(self) -> int:

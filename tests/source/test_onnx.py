@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from begat.canon import resolve, unread_parameters
 from begat.errors import InputError
 from begat.source import open_checkpoint
 from begat.types import Checkpoint
@@ -203,20 +204,90 @@ def test_packed_float_lists(tmp_path: Path, kind: int) -> None:
     only(model(tmp_path, [node("MatMul", "x fc.weight", "y")], {"fc.weight": proto}), "fc.weight", W, True)
 
 
-def test_half_precision_packed_as_varints_is_refused(tmp_path: Path) -> None:
-    proto = helper.make_tensor("fc.weight", TensorProto.FLOAT16, W.shape, W.ravel())
-    with pytest.raises(InputError, match=r"packed as varints.*numpy_helper"):
-        model(tmp_path, [node("MatMul", "x fc.weight", "y")], {"fc.weight": proto})
+KINDS = [
+    "FLOAT16", "BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E5M2", "FLOAT8E4M3FNUZ", "FLOAT8E5M2FNUZ", "INT8", "UINT8", "INT16", "UINT16", "INT32",
+    "INT64", "UINT32", "UINT64", "INT4", "UINT4", "FLOAT", "DOUBLE",
+]  # fmt: skip
 
 
-def test_four_bit_is_refused_or_listed(tmp_path: Path) -> None:
-    proto = helper.make_tensor("fc.weight", TensorProto.INT4, (64, 64), bytes(2048), raw=True)
-    with pytest.raises(InputError, match="int4"):
-        model(tmp_path, [node("DequantizeLinear", "fc.weight s", "y")], {"fc.weight": proto, "s": np.float32(1)})
-    packed = helper.make_node("MatMulNBits", ["x", "fc.weight_Q4", "fc.weight_scales"], ["y"], domain="com.microsoft")
-    tensors = {"fc.weight_Q4": np.zeros((64, 2, 16), np.uint8), "fc.weight_scales": np.ones(128, np.float32), "ln.weight": BIAS}
-    checkpoint = model(tmp_path, [packed], tensors)
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(40, 30), (41, 27)])
+def test_every_type_in_lists_and_as_bytes(tmp_path: Path, kind: str, raw: bool, shape: tuple[int, int]) -> None:
+    """Values as the library itself reads them, whole rows or half bytes alike."""
+    dtype = helper.tensor_dtype_to_np_dtype(getattr(TensorProto, kind))
+    low = 0 if kind.startswith("UINT") else -7
+    values = RNG.integers(low, 8, size=shape).astype(np.float32).astype(dtype)
+    proto = numpy_helper.from_array(values, "fc.weight") if raw else helper.make_tensor("fc.weight", getattr(TensorProto, kind), shape, values.ravel())
+    assert bool(proto.raw_data) == raw
+    nodes = [node("DequantizeLinear", "fc.weight s", "d"), node("MatMul", "x d", "y")]
+    checkpoint = model(tmp_path, nodes, {"fc.weight": proto, "s": np.float32(0.25)})
+    want = numpy_helper.to_array(proto).astype(np.float32)
+    scaled = checkpoint.entries["fc.weight"].scaling is not None
+    assert scaled == (kind not in ("FLOAT16", "BFLOAT16", "INT64", "UINT32", "UINT64", "FLOAT", "DOUBLE"))
+    assert np.array_equal(checkpoint.read("fc.weight"), want * (0.25 if scaled else 1))
+    some = np.array([3, 0, 11])
+    assert np.array_equal(checkpoint.read("fc.weight", some, slice(2, 9)), (want * (0.25 if scaled else 1))[some, 2:9])
+
+
+@pytest.mark.parametrize("kind", ["INT8", "UINT8", "INT32"])
+@pytest.mark.parametrize("across", [False, True])
+def test_zero_points_in_lists(tmp_path: Path, kind: str, across: bool) -> None:
+    """onnxruntime's quantiser keeps them in `int32_data`."""
+    dtype = helper.tensor_dtype_to_np_dtype(getattr(TensorProto, kind))
+    n = 30 if across else 1
+    zero = RNG.integers(0, 9, size=n).astype(dtype)
+    q = RNG.integers(0, 100, size=(40, 30)).astype(dtype)
+    proto = helper.make_tensor("fc.weight_zero_point", getattr(TensorProto, kind), [n] if across else [], zero)
+    assert not proto.raw_data
+    scale = SCALE if across else SCALE[:1].reshape(())
+    nodes = [node("DequantizeLinear", "fc.weight_quantized fc.weight_scale fc.weight_zero_point", "d", axis=1), node("MatMul", "x d", "y")]
+    checkpoint = model(tmp_path, nodes, {"fc.weight_quantized": q, "fc.weight_scale": scale, "fc.weight_zero_point": proto})
+    only(checkpoint, "fc.weight", ((q.astype(np.float32) - zero.astype(np.float32)) * scale).astype(np.float32), True)
+
+
+def test_lists_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
+    for values, shape in (([1, 2, 3], [4]), ([1, 2, 300, 4], [4]), ([1, -129], [2])):
+        proto = helper.make_tensor("fc.weight", TensorProto.INT8, [1], [0])
+        proto.ClearField("int32_data")
+        proto.ClearField("dims")
+        proto.dims.extend(shape)
+        proto.int32_data.extend(values)
+        with pytest.raises(InputError, match="list of numbers does not fit"):
+            model(tmp_path, [node("DequantizeLinear", "fc.weight s", "y")], {"fc.weight": proto, "s": np.float32(1)})
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("zeros", ["none", "packed", "float"])
+@pytest.mark.parametrize("blocks", [2, 3])
+def test_products_of_packed_blocks(tmp_path: Path, bits: int, zeros: str, blocks: int) -> None:
+    outputs, block = 36, 32
+    q = RNG.integers(0, 2**bits, size=(outputs, blocks * block)).astype(np.uint8)
+    z = RNG.integers(0, 2**bits, size=(outputs, blocks)).astype(np.uint8) if zeros != "none" else np.full((outputs, blocks), 2 ** (bits - 1), np.uint8)
+    scale = RNG.uniform(0.01, 0.1, size=(outputs, blocks)).astype(np.float32)
+
+    def packed(codes: np.ndarray) -> np.ndarray:
+        codes = np.pad(codes, ((0, 0), (0, codes.shape[1] % 2)))
+        return codes[:, 0::2] | codes[:, 1::2] << 4 if bits == 4 else codes
+
+    tensors = {"fc.weight_Q4": packed(q).reshape(outputs, blocks, -1), "fc.weight_scales": scale.ravel()}
+    if zeros != "none":
+        tensors["fc.weight_zp"] = z.astype(np.float32).ravel() if zeros == "float" else (packed(z) if bits == 4 else z).ravel()
+    op = helper.make_node("MatMulNBits", ["x", *tensors], ["y"], domain="com.microsoft", K=blocks * block, N=outputs, bits=bits, block_size=block)
+    checkpoint = model(tmp_path, [op], tensors)
+    want = (q.astype(np.float32) - np.repeat(z, block, 1)) * np.repeat(scale, block, 1)
+    only(checkpoint, "fc.weight", want, False)
+    wrong = helper.make_node("MatMulNBits", ["x", *tensors], ["y"], domain="com.microsoft", K=blocks * block - 1, N=outputs, bits=bits, block_size=block)
+    (tmp_path / "wrong").mkdir()
+    checkpoint = model(tmp_path / "wrong", [wrong], tensors | {"ln.weight": BIAS})
     assert ("fc.weight_Q4", "packed in blocks by an operator that is not read") in checkpoint.skipped
+    assert checkpoint.unread["fc.weight_Q4"].parameters > 0
+
+
+def test_four_bits_without_a_scale_are_no_weights(tmp_path: Path) -> None:
+    proto = helper.make_tensor("model.layers.0.mlp.up_proj.weight", TensorProto.INT4, (64, 64), bytes(2048), raw=True)
+    checkpoint = model(tmp_path, [node("MatMul", "x model.layers.0.mlp.up_proj.weight", "y")], {"w": proto})
+    assert unread_parameters(resolve(checkpoint)) == {"stored as integers without a scale": 4096}
 
 
 def test_scale_that_does_not_fit(tmp_path: Path) -> None:

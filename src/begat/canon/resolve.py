@@ -22,7 +22,7 @@ from begat.canon.geometry import Heads, expert_groups, heads_of
 from begat.canon.layout import INTEGERS, Cutter
 from begat.canon.model import Canonical, CanonTensor, Geometry
 from begat.canon.shapes import Placed, place, width_of
-from begat.source.dtypes import DTYPES, FILE_TYPES
+from begat.source.dtypes import DTYPES, FILE_TYPES, NARROW
 from begat.types import Checkpoint, TensorEntry, TensorKey
 
 
@@ -109,7 +109,8 @@ def _routed(tensors: dict[TensorKey, CanonTensor]) -> dict[TensorKey, CanonTenso
 
 def _integers(entry: TensorEntry) -> bool:
     """Whole numbers that nothing turns into weights: what they stand for is not known."""
-    return entry.scaling is None and entry.dtype in FILE_TYPES and DTYPES[entry.dtype].mantissa is None
+    known = entry.dtype in FILE_TYPES or entry.dtype in NARROW
+    return entry.scaling is None and known and DTYPES[entry.dtype].mantissa is None
 
 
 def _family_name(towers: dict[str, _Tower]) -> str:
@@ -175,7 +176,8 @@ def _geometries(tensors: dict[TensorKey, CanonTensor], towers: dict[str, _Tower]
         counts = experts[name]
         groups = expert_groups(family, said, next(iter(counts)) if len(counts) == 1 else None)
         symmetric, asymmetric = table.axes(family, roles[name], said.alibi, groups is not None)
-        if name in varied and symmetric.pop("residual", None):
+        if name in varied and "residual" in symmetric:
+            del symmetric["residual"]
             asymmetric["residual"] = VARIES
         out[name] = Geometry(
             tower.width if tower and name not in varied else None, heads.heads, heads.kv_heads, heads.head_dim, heads.value_dim, groups,

@@ -52,10 +52,14 @@ class DType:
         Of a loose type: the bytes that hold the values of such a row, wherever it starts.
         """
         if self.loose:
-            return -(-cols // 2)
+            return self.nbytes(cols)
         if cols % self.block:
             raise ValueError(f"{cols} values do not fill blocks of {self.block}")
         return cols // self.block * self.block_bytes
+
+    def nbytes(self, size: int) -> int:
+        """Bytes of `size` values in one run."""
+        return -(-size // 2) if self.loose else -(-size // self.block) * self.block_bytes
 
 
 DTYPES: dict[str, DType] = {

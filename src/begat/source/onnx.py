@@ -3,8 +3,8 @@
 Enters: a file.  Leaves: `TensorEntry`s under the names the weights had in torch. The wire format is walked in `wire.py`; which
 initialiser is which weight, which way round it lies and which scale belongs to it is decided in `onnx_graph.py`.
 
-Read: raw data, packed float and double lists, external data beside the model. Not read, with an error where it is a weight:
-values packed as varints (`int32_data`), 4-bit types.  Format: onnx/onnx.proto.
+Read: raw data, lists of floats and of integers (`int32_data`, `int64_data`, `uint64_data`: onnxruntime's quantiser keeps zero points
+there), external data beside the model. Lists of integers have no rows in the file and are kept as bytes.  Format: onnx/onnx.proto.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from begat.errors import InputError
 from begat.source.dtypes import DTYPES
@@ -25,9 +27,16 @@ _MAX_NODES = 2_000_000
 #: TensorProto.DataType → begat dtype
 _TYPES = {
     1: "F32", 2: "U8", 3: "I8", 4: "U16", 5: "I16", 6: "I32", 7: "I64", 9: "BOOL", 10: "F16", 11: "F64", 12: "U32", 13: "U64",
-    16: "BF16", 17: "F8_E4M3", 18: "F8_E4M3FNUZ", 19: "F8_E5M2", 20: "F8_E5M2FNUZ", 24: "F8_E8M0",
+    16: "BF16", 17: "F8_E4M3", 18: "F8_E4M3FNUZ", 19: "F8_E5M2", 20: "F8_E5M2FNUZ", 21: "U4", 22: "I4", 23: "E2M1", 24: "F8_E8M0",
 }  # fmt: skip
-_OTHER_TYPES = {8: "string", 14: "complex64", 15: "complex128", 21: "uint4", 22: "int4", 23: "float4", 25: "uint2", 26: "int2"}
+_OTHER_TYPES = {8: "string", 14: "complex64", 15: "complex128", 25: "uint2", 26: "int2"}
+#: begat dtype → the list field of TensorProto that holds it, and the type its numbers are cut to: floats of 16 bits and fewer as bits
+_LISTS: dict[str, tuple[int, str]] = {
+    "I32": (5, "<i4"), "I16": (5, "<i2"), "I8": (5, "<i1"), "U16": (5, "<u2"), "U8": (5, "<u1"), "BOOL": (5, "<u1"), "F16": (5, "<u2"),
+    "BF16": (5, "<u2"), "U4": (5, "<u1"), "I4": (5, "<u1"), "E2M1": (5, "<u1"), "I64": (7, "<i8"), "U32": (11, "<u4"), "U64": (11, "<u8"),
+    **{f"F8_{kind}": (5, "<u1") for kind in ("E4M3", "E4M3FNUZ", "E5M2", "E5M2FNUZ", "E8M0")},
+}  # fmt: skip
+_MAX_LIST = 1 << 24
 
 
 class Onnx:
@@ -53,7 +62,7 @@ class Onnx:
                     graph.walk(one, 0)
         found = weights(path, graph.initialisers, graph.nodes)
         digest = hashlib.sha256((digest_of(found.entries) + repr(found.skipped)).encode()).hexdigest()
-        return ParsedFile(tuple(found.entries), digest, skipped=tuple(found.skipped), notes=found.notes)
+        return ParsedFile(tuple(found.entries), digest, skipped=tuple(found.skipped), notes=found.notes, unread=found.unread)
 
 
 FORMATS.add("onnx")(Onnx())
@@ -159,9 +168,7 @@ def _tensor(wire: Wire, message: Field) -> Initialiser:
         elif one.number == 9 and one.kind == 2:
             raw = one
         elif one.number in (4, 5, 6, 7, 10, 11):
-            packed.setdefault(one.number, [])
-            if len(packed[one.number]) < 2:
-                packed[one.number].append(one)
+            packed.setdefault(one.number, []).append(one)
         elif one.number == 13:
             key, value = _pair(wire, one)
             doc_external[key] = value
@@ -173,13 +180,13 @@ def _tensor(wire: Wire, message: Field) -> Initialiser:
     if dtype is None:
         tensor.problem = f"type {_OTHER_TYPES.get(kind, kind)}"
         return tensor
-    want = tensor.size * DTYPES[dtype].block_bytes
+    want = DTYPES[dtype].nbytes(tensor.size)
     if location == 1:
         _external(wire.path, tensor, doc_external, want)
     elif raw is not None:
         _place(wire.path, tensor, raw, want)
     else:
-        _packed(wire.path, tensor, packed, want)
+        _packed(wire, tensor, packed, want)
     return tensor
 
 
@@ -196,11 +203,15 @@ def _place(path: Path, tensor: Initialiser, data: Field, want: int) -> None:
     tensor.offset = data.start
 
 
-def _packed(path: Path, tensor: Initialiser, packed: dict[int, list[Field]], want: int) -> None:
+def _packed(wire: Wire, tensor: Initialiser, packed: dict[int, list[Field]], want: int) -> None:
     """float_data and double_data are little-endian arrays when packed; the integer lists are varints and have no rows."""
+    path = wire.path
     lists = packed.get({"F32": 4, "F64": 10}.get(tensor.dtype, -1), [])
+    number, kind = _LISTS.get(tensor.dtype, (0, ""))
     if len(lists) == 1 and lists[0].kind == 2:
         _place(path, tensor, lists[0], want)
+    elif want and number in packed:
+        _listed(wire, tensor, packed[number], kind, want)
     elif want and not packed:
         raise InputError(
             "initialiser has no data",
@@ -211,7 +222,26 @@ def _packed(path: Path, tensor: Initialiser, packed: dict[int, list[Field]], wan
             fix="export the model again",
         )
     elif want:
-        tensor.problem = "values packed as varints"
+        tensor.problem = "type in a list of another type"
+
+
+def _listed(wire: Wire, tensor: Initialiser, fields: list[Field], kind: str, want: int) -> None:
+    """A list of varints as the bytes of its numbers; of 4-bit types each number is a byte of two."""
+    if want > _MAX_LIST:
+        tensor.problem = "type with a very long list of numbers"
+        return
+    width = np.dtype(kind).itemsize
+    low, high = (int(np.iinfo(kind).min), int(np.iinfo(kind).max))
+    if want // width > sum(f.length if f.kind == 2 else 1 for f in fields):  # a number takes a byte at least
+        values: list[int] = []
+    else:
+        values = [n & 0xFFFFFFFFFFFFFFFF if kind == "<u8" else n for f in fields for n in wire.integers(f)]
+    if len(values) * width != want or any(not low <= n <= high for n in values):
+        raise InputError(
+            "list of numbers does not fit its shape and type", file=wire.path, tensor=tensor.name,
+            expected=f"{want // width} numbers of {tensor.dtype}", found=f"{len(values)} numbers", fix="download the file again",
+        )  # fmt: skip
+    tensor.data = np.array(values, dtype=kind).tobytes()
 
 
 def _external(path: Path, tensor: Initialiser, pairs: dict[str, str], want: int) -> None:

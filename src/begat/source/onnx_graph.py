@@ -10,20 +10,21 @@ x @ W lies as [in, out]; torch's Linear has [out, in], so its entry is marked `t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from begat.errors import InputError
+from begat.source import onnx_nbits
 from begat.source.onnx_scales import scaling_of
 from begat.source.onnx_trace import GENERATED, Initialiser, Node, Trace, Use, original_name
 from begat.source.reader import FileReader
-from begat.types import TensorEntry
+from begat.types import TensorEntry, Unread
 
 _CONSTANT = "graph constant"
 _WEIGHT_SIZE = 1024  # an unnamed matrix of fewer values is a mask or a table of the exporter's
 _CONV1D = re.compile(r"(^|\.)(c_attn|c_proj|c_fc|q_attn)\.weight$")
 _WRAPPERS = ("inner", "wrapped", "wrapper", "module", "_orig_mod", "auto_model", "0")
-_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
+_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "E2M1")
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class Found:
     entries: list[TensorEntry] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    unread: dict[str, Unread] = field(default_factory=dict)
 
 
 def weights(path: Path, initialisers: dict[str, Initialiser], nodes: list[Node]) -> Found:
@@ -45,6 +47,11 @@ def weights(path: Path, initialisers: dict[str, Initialiser], nodes: list[Node])
     reader = FileReader()
     for name, init in initialisers.items():
         use = graph.uses.get(name, Use())
+        packed = onnx_nbits.weight(init, use, initialisers, original_name(name, use) or graph.recovered(use) or name) if use.packed else None
+        if packed is not None and packed.name not in taken - {name}:
+            taken.add(packed.name)
+            found.entries.append(packed)
+            continue
         if name in helpers:
             found.skipped.append((name, f"scale or zero point of {helpers[name]}"))
             continue
@@ -52,14 +59,14 @@ def weights(path: Path, initialisers: dict[str, Initialiser], nodes: list[Node])
         reason = _no_weight(init, use, torch_name)
         if reason:
             found.skipped.append((name, reason))
+            if use.packed and init.size >= _WEIGHT_SIZE:
+                found.unread[name] = Unread(reason, init.size)
             continue
         if init.problem:
-            raise InputError(
-                f"weight is not read: {init.problem}",
-                file=path,
-                tensor=name,
-                fix="export as float or int8, with values from onnx.numpy_helper.from_array",
-            )
+            why = f"numbers of {init.problem}"
+            found.skipped.append((name, why))
+            found.unread[name] = Unread(why, init.size)
+            continue
         if torch_name and torch_name != name and torch_name in taken:
             notes.append(f"{name} looks like a second {torch_name} and keeps its own name")
             torch_name = ""
@@ -82,7 +89,7 @@ def _no_weight(init: Initialiser, use: Use, torch_name: str) -> str:
         if torch_name or large:
             return ""
         return _CONSTANT if init.size <= 1 or _plain_generated(init.name) else ""
-    if init.dtype in ("I8", "U8") and large:
+    if init.dtype in ("I8", "U8", "I4", "U4") and large:
         return ""
     return "" if torch_name and not init.problem else _CONSTANT
 
@@ -108,9 +115,7 @@ def _entry(init: Initialiser, name: str, use: Use, initialisers: dict[str, Initi
         zero = initialisers[use.zero].entry() if use.zero else None
         scaling = scaling_of(plain, initialisers[use.scale].entry(), zero, use.axis, reader)
     transposed = use.in_out and len(init.shape) == 2 and name.endswith("weight") and not _CONV1D.search(name)
-    return TensorEntry(
-        name, plain.shape, plain.dtype, plain.file, plain.offset, plain.nbytes, transposed=transposed, scaling=scaling
-    )
+    return replace(plain, transposed=transposed, scaling=scaling)
 
 
 def _without_wrapper(entries: list[TensorEntry]) -> tuple[list[TensorEntry], tuple[str, ...]]:
@@ -127,4 +132,4 @@ def _without_wrapper(entries: list[TensorEntry]) -> tuple[list[TensorEntry], tup
 
 
 def _renamed(e: TensorEntry, name: str) -> TensorEntry:
-    return TensorEntry(name, e.shape, e.dtype, e.file, e.offset, e.nbytes, e.strides, e.transposed, e.scaling)
+    return replace(e, name=name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from begat.source.dtypes import DTYPES
 from begat.types import TensorEntry
 
-_SUFFIX = re.compile(r"_(quantized|q|int8|uint8|dequantized|transposed|fp16|DequantizeLinear(_Output)?)$")
+_SUFFIX = re.compile(r"_(quantized|q|Q[48](G\d+)?|int8|uint8|dequantized|transposed|fp16|DequantizeLinear(_Output)?)$")
 GENERATED = re.compile(r"^(/.*|.*::.*|\d+|\w+\.\d+|.*_output_\d+)$")
 
 #: operator → (input that is the weight, input that is the bias or -1)
@@ -37,6 +37,7 @@ class Initialiser:
     file: Path
     offset: int = 0
     problem: str = ""
+    data: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -49,7 +50,7 @@ class Initialiser:
     def entry(self, name: str = "") -> TensorEntry:
         """Its entry, under `name` or its own."""
         return TensorEntry(
-            name or self.name, self.shape, self.dtype, self.file, self.offset, self.size * DTYPES[self.dtype].block_bytes
+            name or self.name, self.shape, self.dtype, self.file, self.offset, DTYPES[self.dtype].nbytes(self.size), data=self.data
         )
 
 
@@ -182,7 +183,7 @@ class Trace:
     def recovered(self, use: Use) -> str:
         """The torch name of an unnamed weight of a matrix product or look-up, "" when the graph does not tell."""
         node = use.node
-        if node is None or (node.op not in _MATMULS and node.op not in ("Gather", "Conv")):
+        if node is None or (node.op not in _MATMULS and node.op not in ("Gather", "Conv", "MatMulNBits")):
             return ""
         for bias in self._biases(node):
             if bias.endswith("bias"):
@@ -215,7 +216,7 @@ class Trace:
 
 
 def _quantised(init: Initialiser) -> bool:
-    return init.dtype in ("I8", "U8", "I16", "U16", "I32", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
+    return init.dtype in ("I8", "U8", "I16", "U16", "I32", "U4", "I4", "E2M1", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
 
 
 def original_name(name: str, use: Use) -> str:
