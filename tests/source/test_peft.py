@@ -30,7 +30,7 @@ CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 8}
 def adapter(
     folder: Path, tensors: dict[str, np.ndarray], config: dict[str, Any], base: dict[str, np.ndarray] | None = None
 ) -> Checkpoint:
-    (folder / "base").mkdir(exist_ok=True)
+    (folder / "base").mkdir(exist_ok=True, parents=True)
     (folder / "adapter").mkdir(exist_ok=True)
     save_file(base or BASE, folder / "base" / "model.safetensors")
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / "adapter" / "adapter_model.safetensors")
@@ -149,3 +149,79 @@ P = "base_model.model.model."
 def test_refusals(tmp_path: Path, tensors: dict[str, np.ndarray], config: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         adapter(tmp_path, tensors, config)
+
+
+EMBED = "base_model.model.model.embed_tokens"
+TABLES = BASE | {"model.embed_tokens.weight": draw(12, 10), "lm_head.weight": draw(12, 10)}
+
+
+def with_tokens(folder: Path, tensors: dict[str, np.ndarray], config: dict[str, Any], tied: bool = False) -> Checkpoint:
+    (folder / "base").mkdir()
+    (folder / "base" / "config.json").write_text(json.dumps({"tie_word_embeddings": tied}))
+    return adapter(folder, tensors, config, TABLES)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"trainable_token_indices": [7, 0, 11]},
+        {"trainable_token_indices": {"embed_tokens": [7, 0, 11]}},
+        {"trainable_token_indices": {"other": [1], "model.embed_tokens": [7, 0, 11]}},
+        {"peft_type": "TRAINABLE_TOKENS", "token_indices": [7, 0, 11]},
+    ],
+)
+@pytest.mark.parametrize("tied", [False, True])
+def test_trainable_token_rows(tmp_path: Path, said: dict[str, Any], tied: bool) -> None:
+    """The tensor holds the rows themselves; a tied head that is stored too moves with its embedding."""
+    rows = draw(3, 10)
+    alone = said.get("peft_type") == "TRAINABLE_TOKENS"
+    name = f"{EMBED}.trainable_tokens_delta" if alone else f"{EMBED}.token_adapter.trainable_tokens_delta"
+    checkpoint = with_tokens(tmp_path, ({} if alone else LORA) | {name: rows}, CONFIG | said, tied)
+    want = TABLES["model.embed_tokens.weight"].copy()
+    want[[7, 0, 11]] = rows
+    assert np.array_equal(checkpoint.read("model.embed_tokens.weight"), want)
+    some = np.array([11, 3, 0, 0])
+    assert np.array_equal(checkpoint.read("model.embed_tokens.weight", some, slice(2, 6)), want[some, 2:6])
+    assert np.array_equal(checkpoint.raw("model.embed_tokens.weight").view("<f4"), want)
+    head = TABLES["lm_head.weight"].copy()
+    if tied:
+        head[[7, 0, 11]] = rows
+    assert np.array_equal(checkpoint.read("lm_head.weight"), head)
+    if not alone:
+        assert np.allclose(checkpoint.read("model.q.weight"), BASE["model.q.weight"] + 4 * B @ A, atol=1e-5)
+
+
+@pytest.mark.parametrize("said", [None, 3, [], [1, 2], [1, 2, 12], [1, 2, -1], [1, 2, 2], ["a", 1, 2], {"lm_head": [1, 2, 3]}])
+def test_token_rows_that_do_not_fit_are_refused(tmp_path: Path, said: object) -> None:
+    tensors = LORA | {f"{EMBED}.token_adapter.trainable_tokens_delta": draw(3, 10)}
+    with pytest.raises(InputError, match="token rows of the adapter"):
+        with_tokens(tmp_path, tensors, CONFIG | {"trainable_token_indices": said})
+
+
+def test_token_rows_of_a_table_that_is_adapted_or_absent_are_refused(tmp_path: Path) -> None:
+    lora = {f"{EMBED}.lora_embedding_A": draw(2, 12), f"{EMBED}.lora_embedding_B": draw(10, 2)}
+    for number, tensors in enumerate(({f"{EMBED}.token_adapter.trainable_tokens_delta": draw(1, 10)} | lora, {"base_model.model.x.trainable_tokens_delta": draw(1, 10)})):
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(InputError, match="token rows of the adapter belong to"):
+            with_tokens(tmp_path / str(number), tensors, CONFIG | {"trainable_token_indices": [1]})
+
+
+@pytest.mark.parametrize("rows", [12, 15])
+def test_embeddings_that_the_adapter_keeps_a_copy_of(tmp_path: Path, rows: int) -> None:
+    """PEFT stores the base's table whole beside the factors, resized where the vocabulary was."""
+    table, a, b = draw(rows, 10), draw(2, rows), draw(10, 2)
+    tensors = {f"{EMBED}.base_layer.weight": table, f"{EMBED}.lora_embedding_A": a, f"{EMBED}.lora_embedding_B": b}
+    head = draw(rows, 10)
+    checkpoint = with_tokens(tmp_path, tensors | {"base_model.model.lm_head.weight": head}, CONFIG)
+    want = table + 4 * (b @ a).T
+    assert np.allclose(checkpoint.read("model.embed_tokens.weight"), want, atol=1e-5)
+    assert np.allclose(checkpoint.read("model.embed_tokens.weight", np.array([rows - 1, 2])), want[[rows - 1, 2]], atol=1e-5)
+    assert np.array_equal(checkpoint.read("lm_head.weight"), head)
+
+
+def test_token_rows_of_a_replaced_table(tmp_path: Path) -> None:
+    table, rows = draw(14, 10), draw(2, 10)
+    tensors = {f"{EMBED}.weight": table, f"{EMBED}.token_adapter.trainable_tokens_delta": rows}
+    checkpoint = with_tokens(tmp_path, LORA | tensors, CONFIG | {"trainable_token_indices": [13, 1]})
+    table[[13, 1]] = rows
+    assert np.array_equal(checkpoint.read("model.embed_tokens.weight"), table)

@@ -21,6 +21,8 @@ import numpy as np
 
 from begat.errors import InputError
 from begat.source.formats import ParsedFile
+from begat.source.peft_tokens import NAME as TOKENS
+from begat.source.peft_tokens import TokenRows, token_rows
 from begat.source.reader import FileReader
 from begat.types import F32, I64, U8, Checkpoint, Rows, TensorEntry
 
@@ -29,18 +31,22 @@ _MERGE = "merge the adapter into its base first (peft: merge_and_unload) and giv
 _LORA = re.compile(r"^(?P<module>.+)\.lora_(?P<embed>embedding_)?(?P<part>[AB])(\.default)?(\.weight)?$")
 #: initialisations that also change the base's weights, so that the published base is not the one trained on
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+_HEADS = ("lm_head",)
 _PLAIN_KEY = re.compile(r"^\^?[\w.\-]+\$?$")
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """scale · B @ A for one stored matrix; `flipped`: the stored matrix is [in, out], so its transpose is added."""
+    """scale · B @ A for one stored matrix; `flipped`: the stored matrix is [in, out], so its transpose is added; `own`: that matrix is the
+    adapter's own copy, which PEFT keeps of embeddings and heads.
+    """
 
     base: TensorEntry
     a: TensorEntry
     b: TensorEntry
     scale: float
     flipped: bool
+    own: bool = False
 
 
 @dataclass(slots=True)
@@ -54,9 +60,11 @@ class _Pair:
 class MergedReader:
     """Reads adapted tensors as merged float32 rows and passes everything else on to the base's reader."""
 
-    def __init__(self, base: Checkpoint, own: FileReader, deltas: Mapping[str, Delta], replaced: frozenset[str]) -> None:
+    def __init__(
+        self, base: Checkpoint, own: FileReader, deltas: Mapping[str, Delta], replaced: frozenset[str], tokens: Mapping[str, TokenRows]
+    ) -> None:
         self._base, self._own = base.reader, own
-        self._deltas, self._replaced = deltas, replaced
+        self._deltas, self._replaced, self._tokens = deltas, replaced, tokens
         self.bytes_read = self._base.bytes_read
 
     def rows(self, entry: TensorEntry, rows: Rows | None, cols: slice | I64 | None = None) -> F32:
@@ -64,14 +72,16 @@ class MergedReader:
         delta = self._deltas.get(entry.name)
         if delta is None:
             source = self._own if entry.name in self._replaced else self._base
-            out = source.rows(entry, rows, cols)
+            tokens = self._tokens.get(entry.name)
+            out = source.rows(entry if tokens is None else tokens.table, rows, cols)
+            out = out if tokens is None else tokens.put(out, self._own, rows, cols)
         else:
             out = self._merged(delta, rows, cols)
         self.bytes_read = self._base.bytes_read + self._own.bytes_read
         return out
 
     def _merged(self, delta: Delta, rows: Rows | None, cols: slice | I64 | None) -> F32:
-        base = self._base.rows(delta.base, rows, cols)
+        base = (self._own if delta.own else self._base).rows(delta.base, rows, cols)
         at: Any = slice(None) if rows is None else np.asarray(rows)
         if delta.flipped:
             left, right = self._own.rows(delta.a, None, None)[:, at].T, self._own.rows(delta.b, None, None).T
@@ -85,7 +95,7 @@ class MergedReader:
 
     def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
         """Stored bytes of rows; of an adapted tensor, which is stored nowhere, the bytes of its float32 values."""
-        if entry.name in self._deltas:
+        if entry.name in self._deltas or entry.name in self._tokens:
             values = np.ascontiguousarray(self.rows(entry, rows), dtype="<f4")
             return values.view(np.uint8).reshape(values.shape[0], values.shape[1] * 4)
         source = self._own if entry.name in self._replaced else self._base
@@ -137,8 +147,8 @@ def open_adapter(folder: Path, base: Checkpoint | None) -> Checkpoint:
 
 def _only_lora(file: Path, config: dict[str, Any]) -> None:
     kind = config.get("peft_type")
-    if kind != "LORA":
-        raise InputError("adapter type is not read", file=file, expected="LORA", found=kind, fix=_MERGE)
+    if kind not in ("LORA", "TRAINABLE_TOKENS"):
+        raise InputError("adapter type is not read", file=file, expected="LORA or TRAINABLE_TOKENS", found=kind, fix=_MERGE)
     for key in ("use_dora", "use_qalora", "layer_replication", "alora_invocation_tokens", "target_parameters"):
         if config.get(key):
             raise InputError(f"adapter uses {key}, which is not read", file=file, fix=_MERGE)
@@ -161,6 +171,7 @@ class _Config:
         self.rslora = bool(config.get("use_rslora", False))
         self.flipped = bool(config.get("fan_in_fan_out", False))
         self.alphas = self._pattern(config.get("alpha_pattern") or {})
+        self.said = config
         self.digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
     def scale(self, module: str, rank: int) -> float:
@@ -190,10 +201,14 @@ def _merged(folder: Path, file: Path, parsed: ParsedFile, config: _Config, base:
     deltas: dict[str, Delta] = {}
     replaced: set[str] = set()
     pairs: dict[str, _Pair] = {}
+    rows: dict[str, TensorEntry] = {}
+    copies: set[str] = set()
     for entry in parsed.entries:
         name = _plain_name(entry.name)
-        match = _LORA.match(name)
-        if match:
+        match, tokens = _LORA.match(name), TOKENS.match(name)
+        if tokens:
+            rows[tokens["module"]] = entry
+        elif match:
             pair = pairs.setdefault(match["module"], _Pair(bool(match["embed"])))
             if match["part"] in pair.parts or pair.embed != bool(match["embed"]):
                 raise InputError("adapter has two factors for one place", file=file, tensor=entry.name, fix=_MERGE)
@@ -202,7 +217,7 @@ def _merged(folder: Path, file: Path, parsed: ParsedFile, config: _Config, base:
             raise InputError("adapter tensor of a kind that is not read", file=file, tensor=entry.name, fix=_MERGE)
         else:
             target = _find(name, base) or name
-            if target in base.entries and base.entries[target].shape != entry.shape:
+            if target in base.entries and base.entries[target].shape != entry.shape and not _resized(name, entry, base.entries[target]):
                 raise InputError(
                     "replaced tensor has another shape than the base's",
                     file=file,
@@ -215,18 +230,24 @@ def _merged(folder: Path, file: Path, parsed: ParsedFile, config: _Config, base:
                 raise InputError("two adapter tensors replace one", file=file, tensor=entry.name, fix=_MERGE)
             entries[target] = replace(entry, name=target)
             replaced.add(target)
+            copies |= {target} if ".base_layer." in entry.name else set()
     for module, pair in pairs.items():
-        delta = _delta(file, module, pair, config, base)
-        if delta.base.name in replaced or delta.base.name in deltas:
+        own = _find(module + ".weight", base) or module + ".weight"
+        copy = replace(base, entries={**base.entries, own: entries[own]}) if own in copies else base
+        delta = replace(_delta(file, module, pair, config, copy), own=own in copies)
+        replaced -= copies & {own}
+        if delta.base.name in deltas or delta.base.name in replaced:
             raise InputError("two adapter parts change one tensor", file=file, tensor=delta.base.name, fix=_MERGE)
         deltas[delta.base.name] = delta
         entries[delta.base.name] = replace(
             delta.base, dtype="F32", file=file, offset=0, nbytes=delta.base.size * 4, strides=None, scaling=None
         )
-    if not deltas and not replaced:
+    changed = _token_rows(file, config, rows, base, entries, set(deltas))
+    if not deltas and not replaced and not changed:
         raise InputError("adapter changes nothing", file=file, fix="download the file again")
     digest = hashlib.sha256(f"{base.header_digest}\n{parsed.digest}\n{config.digest}".encode()).hexdigest()
     note = f"LoRA adapter merged on demand: {len(deltas)} tensors changed, {len(replaced)} replaced"
+    note += f", token rows of {len(changed)} replaced" if changed else ""
     return Checkpoint(
         path=folder,
         format="peft",
@@ -234,11 +255,39 @@ def _merged(folder: Path, file: Path, parsed: ParsedFile, config: _Config, base:
         config=base.config,
         header_digest=digest,
         files=(*base.files, file),
-        reader=MergedReader(base, FileReader(), deltas, frozenset(replaced)),
+        reader=MergedReader(base, FileReader(), deltas, frozenset(replaced), changed),
         skipped=(*base.skipped, *parsed.skipped),
         notes=(*base.notes, *parsed.notes, note),
         unread={**base.unread, **parsed.unread},
     )
+
+
+def _token_rows(
+    file: Path, config: _Config, rows: Mapping[str, TensorEntry], base: Checkpoint, entries: dict[str, TensorEntry], taken: set[str]
+) -> dict[str, TokenRows]:
+    """The tables whose rows the adapter replaces; their entries are float32 from here on. A tied head moves with its embedding."""
+    out: dict[str, TokenRows] = {}
+    for module, entry in rows.items():
+        target = _find(module + ".weight", base)
+        if target is None and module.rpartition(".")[2] in _HEADS and len(rows) > 1:
+            continue  # tied to the embedding, which has the same rows
+        if target is None or target in taken:
+            raise InputError("token rows of the adapter belong to no tensor of the base, or to one that it changes too", file=file,
+                             tensor=entry.name, expected=module + ".weight", found=target or "absent", fix=_MERGE)  # fmt: skip
+        found = token_rows(file, config.said, module, entry, entries[target])
+        heads = [n for n in base.entries if n.removesuffix(".weight").rpartition(".")[2] in _HEADS and n.endswith(".weight")]
+        tied = base.config.get("tie_word_embeddings") is True and module.rpartition(".")[2] not in _HEADS
+        for name in (target, *(n for n in heads if tied and entries[n].shape == entries[target].shape)):
+            table = entries[name]
+            out[name] = replace(found, table=table)
+            entries[name] = replace(table, dtype="F32", file=file, offset=0, nbytes=table.size * 4, strides=None, scaling=None)
+    return out
+
+
+def _resized(name: str, entry: TensorEntry, table: TensorEntry) -> bool:
+    """An embedding or head of a vocabulary that was extended or cut before training: other rows, the same width."""
+    module = name.removesuffix(".weight").rpartition(".")[2]
+    return module in ("embed_tokens", *_HEADS) and len(entry.shape) == len(table.shape) == 2 and entry.shape[1] == table.shape[1]
 
 
 def _plain_name(name: str) -> str:
