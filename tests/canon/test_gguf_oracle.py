@@ -173,6 +173,7 @@ DIFFER = {
     ("FFN_POST_NORM", "model.layers.#.feed_forward.up_proj"): "a slip in gguf's table: listed under a norm",
     ("TOKEN_EMBD_NORM", "transformer.norm"): "OpenELM's is the final norm, and gguf lists it there too",
     ("TOKEN_EMBD_NORM", "backbone.norm"): "WavTokenizer is a decoder of sound, not covered",
+    ("CONV1D", "backbone.embed"): "a convolution of WavTokenizer's: it has three axes, and a token table two",
     ("ATTN_NORM_2", "model.layers.#.ln2"): "RWKV-7 reuses Yi's name",
     ("ATTN_NORM_2", "rwkv.blocks.#.ln2"): "RWKV is not covered",
     ("A_QF_PROJ_NORM", "projector.qformer.layernorm"): "under a prefix we do not accept",

@@ -200,7 +200,8 @@ def test_token_rows_that_do_not_fit_are_refused(tmp_path: Path, said: object) ->
 
 def test_token_rows_of_a_table_that_is_adapted_or_absent_are_refused(tmp_path: Path) -> None:
     lora = {f"{EMBED}.lora_embedding_A": draw(2, 12), f"{EMBED}.lora_embedding_B": draw(10, 2)}
-    for number, tensors in enumerate(({f"{EMBED}.token_adapter.trainable_tokens_delta": draw(1, 10)} | lora, {"base_model.model.x.trainable_tokens_delta": draw(1, 10)})):
+    adapted = {f"{EMBED}.token_adapter.trainable_tokens_delta": draw(1, 10)} | lora
+    for number, tensors in enumerate((adapted, {"base_model.model.x.trainable_tokens_delta": draw(1, 10)})):
         (tmp_path / str(number)).mkdir()
         with pytest.raises(InputError, match="token rows of the adapter belong to"):
             with_tokens(tmp_path / str(number), tensors, CONFIG | {"trainable_token_indices": [1]})

@@ -52,6 +52,8 @@ def resolve(checkpoint: Checkpoint) -> Canonical:
     for claim in found.claims:
         if _integers(checkpoint.entries[claim.name]):
             unread.append((claim.name, INTEGERS))
+        elif claim.key.role == "embed.tokens" and len(checkpoint.entries[claim.name].shape) > 2:
+            found.unmapped.append(claim.name)  # a convolution that is called `embed`
         else:
             by_tower[claim.key.tower].append(claim)
     modules = {
