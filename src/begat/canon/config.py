@@ -84,6 +84,11 @@ def initial_sd(config: Mapping[str, Any], tower: str) -> float | None:
     return None
 
 
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a config that speaks of the text model, the whole where none does."""
+    return next((part for path in _NESTED["text"] if (part := _at(config, path)) is not None), config)
+
+
 def _at(config: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any] | None:
     here: Any = config
     for word in path:

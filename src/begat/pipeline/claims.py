@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from begat.alignment import Alignment
+from begat.canon.function import ConfigDifference
 from begat.claims import Claim
 from begat.inspection import Inspection
 from begat.recipes import Decomposition
@@ -21,6 +22,7 @@ _SAME = 0.8
 def claims_of_comparison(
     verdict: str, parts: Sequence[PartResult], alignment: Alignment | None, told: Description, same: EqualityResult | None,
     coverage: Sequence[Coverage], equal: Sequence[str] = (), experts: Sequence[ExpertMatch] = (),
+    configs: Sequence[ConfigDifference] = (),
 ) -> tuple[Claim, ...]:  # fmt: skip
     """Everything that a comparison says.
 
@@ -28,7 +30,7 @@ def claims_of_comparison(
         told: kind and direction; its evidence names facts of kinds.toml, else its kind is one of policy.toml.
         coverage: of A and of B.
         equal: tensors with equal values that the headline names.
-        experts: counterparts of B's experts.
+        experts: counterparts of B's experts. configs: what equal weights are told to compute otherwise.
     """
     out = [Claim("relation", "A and B", verdict)]
     if verdict in ("identical", "re-encoded") and same is not None:
@@ -41,6 +43,7 @@ def claims_of_comparison(
     out += [_expert(m) for m in experts if len(m.experts_a) > 1 or (m.experts_a and m.cosine >= _SAME)]
     out += [Claim("kind", e.parent, e.fact) for e in told.evidence] or [Claim("kind", "", told.kind)]
     out.append(Claim("direction", "A and B", told.direction))
+    out += [Claim("config", d.key, f"{d.a} / {d.b}") for d in configs]
     out += [Claim("equal-tensor", name, "equal") for name in equal]
     for c in coverage:
         out += [Claim("unread", c.model, gap.why, number=gap.share) for gap in c.gaps]

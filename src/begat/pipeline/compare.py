@@ -16,6 +16,7 @@ from typing import Any
 
 import begat
 from begat.alignment import Alignment
+from begat.canon.function import config_differences
 from begat.canon.model import Canonical
 from begat.canon.pair import pairings
 from begat.canon.resolve import resolve
@@ -30,7 +31,7 @@ from begat.pipeline.equality import different, equality
 from begat.pipeline.exact import ExactResult
 from begat.pipeline.expert_partners import NOTHING_LOOKED_AT, Matched, match_experts
 from begat.pipeline.facts import gather_facts, power_statement, trained_state
-from begat.pipeline.headline import coverage_words, equal_words
+from begat.pipeline.headline import config_words, coverage_words, equal_words
 from begat.pipeline.inherit import common_keys, full_map, sampled_map
 from begat.pipeline.kind import describe
 from begat.pipeline.parts import aligned_parts, find_parts
@@ -119,9 +120,11 @@ def _compare(
     judgement = judge(facts)
     told = _told(ma, mb, judgement, cells, seed, mode, exact, experts)
     equal = equal_parts(ma, mb, cells) if judgement.verdict in ("no-evidence", "cannot-test") and not adapter else ()
+    told_apart = config_differences(ca.config, cb.config) if judgement.verdict in ("identical", "re-encoded") else ()
+    more = (equal_words(equal), config_words(told_apart), "" if adapter else coverage_words(read))
     return Verdict(
         verdict=judgement.verdict,
-        sentence=" ".join(filter(None, (judgement.sentence, equal_words(equal), "" if adapter else coverage_words(read)))),
+        sentence=" ".join(filter(None, (judgement.sentence, *more))),
         a=_path(ca),
         b=_path(cb),
         log10_e=mixed_log10_e(exact.log10_e, alignment.log10_e if alignment else None),
@@ -147,7 +150,7 @@ def _compare(
         seconds=time.perf_counter() - start,
         replay=_replay(ca, cb, seed, map, nonce, published, align, base, exact),
         coverage=read,
-        claims=claims_of_comparison(judgement.verdict, parts, alignment, told, same, read, equal, experts.matches),
+        claims=claims_of_comparison(judgement.verdict, parts, alignment, told, same, read, equal, experts.matches, told_apart),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from begat.canon.function import ConfigDifference
 from begat.errors import printable
 from begat.pipeline.words import ranges
 from begat.types import AxisResult, Coverage, Gap, PartResult
@@ -66,6 +67,15 @@ def equal_words(names: Sequence[str]) -> str:
     shown = ", ".join(printable(n, 60) for n in names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
     verb = "holds" if len(names) == 1 else "hold"
     return f"But {shown} {verb} equal values in both: copied, or computed alike by both programs."
+
+
+def config_words(differences: Sequence[ConfigDifference]) -> str:
+    """A sentence on configs that tell equal weights to compute different functions; "" where they agree."""
+    if not differences:
+        return ""
+    said = "; ".join(f"{d.key} is {d.a} in A and {d.b} in B" for d in differences[:4])
+    more = f" and {len(differences) - 4} more" if len(differences) > 4 else ""
+    return f"But their configs disagree, so that the same weights compute another function: {said}{more}."
 
 
 def covered(coverage: Sequence[Coverage]) -> bool:
