@@ -27,7 +27,7 @@ RELATIONS: dict[str, frozenset[str]] = {
 #: hits over what chance explains, of independent models, from which the figure is no chance figure
 _FAR = 3.0
 #: axis of begat's tests → axes of tensors by which a model has it
-_AXES = {"experts": {"expert"}, "expert-units": {"expert"}, "residual": {"residual"}, "kv-heads": {"kv*value"}}
+_AXES = {"experts": {"expert"}, "expert-units": {"expert"}, "residual": {"residual"}}
 
 
 def _pair(s: Statement, truth: Truth) -> PairTruth:
@@ -95,7 +95,8 @@ def _alone(s: Statement, t: PairTruth) -> Answer:
         return UNVERIFIABLE
     own = {p for p in mine if p.tower == tower and (s.layer < 0 or p.layer == s.layer)}
     side = 0 if s.value == "only-in-a" else 1
-    linked = {pair[side] for pair in t.links if pair[side] in own and pair[side].layer >= 0}
+    beside = {pair[1 - side] for pair in t.links if pair[side] not in own}  # what a second copy stands for
+    linked = {pair[side] for pair in t.links if pair[side] in own and pair[side].layer >= 0 and pair[1 - side] not in beside}
     if linked:
         return "false", f"the other goes back to its {names_of(linked)}"
     here = any(p.tower == tower and (s.layer < 0 or p.layer == s.layer) for p in other)
@@ -112,7 +113,9 @@ def counterpart(s: Statement, truth: Truth) -> Answer:
         return UNVERIFIABLE
     if s.experts:  # the expert of B, then those of A
         here = {a for a, b in t.links if b == Place(tower, s.layer, s.experts[0]) and a.layer == s.source}
-        return judged({a.expert for a in here} == set(s.experts[1:]), f"it goes back to {names_of(here)}")
+        behind, named = {a.expert for a in here}, set(s.experts[1:])
+        copy = len(named) == 1 and named < behind and "experts-repeated" in t.operations
+        return judged(named == behind or copy, f"it goes back to {names_of(here)}")
     linked = layer_links(t, tower, s.layer)
     return judged(any(a.layer == s.source for a in linked), f"it goes back to {names_of(linked)}")
 

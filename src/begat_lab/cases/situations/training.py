@@ -5,6 +5,7 @@ noise; twins and siblings.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -90,6 +91,7 @@ def _siblings(make: Callable[..., Toy], one: int, other: int | None = None) -> S
 
 
 def _beside(toy: Toy) -> Toy:
+    """The averaged weights beside the raw ones, as training scripts save them."""
     mean = edit.averaged(toy, 917)
-    both = dict(toy.pieces) | {f"ema_model.{n}": p for n, p in mean.pieces.items()}
-    return mean.derive("copy-beside", both)
+    second = {f"ema_model.{n}": replace(p, place=replace(p.place, tower="ema_model")) for n, p in mean.pieces.items()}
+    return mean.derive("copy-beside", dict(toy.pieces) | second, towers=("text", "ema_model"))
