@@ -17,6 +17,7 @@ import begat.source.onnx
 import begat.source.safetensors
 import begat.source.torch_pickle  # noqa: F401  (imports register the formats)
 from begat.errors import InputError
+from begat.source.foreign import refuse_foreign
 from begat.source.formats import FORMATS, ParsedFile
 from begat.source.reader import FileReader
 from begat.types import Checkpoint, TensorEntry
@@ -56,6 +57,8 @@ def _open(where: Path, base: str | Path | None) -> Checkpoint:
     if not where.exists():
         raise InputError("no such file or folder", file=where, fix="check the path")
     adapter = _adapter_folder(where)
+    if adapter is None:
+        _refuse_foreign(where)
     if adapter is not None:
         from begat.source.peft import open_adapter
 
@@ -67,6 +70,15 @@ def _open(where: Path, base: str | Path | None) -> Checkpoint:
         _check_index(weight_map, files, parsed)
     _check_split(files, parsed)
     return assemble(where, format_name, files, parsed, _config(where if where.is_dir() else where.parent))
+
+
+def _refuse_foreign(where: Path) -> None:
+    """Name a format that is not read, unless the bytes are those of one that is; Core ML's begin as ONNX's do."""
+    if where.is_dir():
+        if not any(_recognised(f) for f in _weight_files(where)) and not any(where.glob("*.index.json")):
+            refuse_foreign(where, sorted(p.name for p in where.iterdir()))
+    elif where.is_file() and (not _recognised(where) or where.suffix == ".mlmodel"):
+        refuse_foreign(where, [where.name])
 
 
 def _adapter_folder(where: Path) -> Path | None:
