@@ -119,7 +119,9 @@ def assemble(where: Path, format_name: str, files: list[Path], parsed: list[Pars
                 )
             entries[entry.name] = entry
     if not entries:
-        raise InputError("holds no tensors", file=where, fix="name a checkpoint with weights")
+        why = next((u.why for p in parsed for u in p.unread.values()), None)
+        problem = "holds no tensors" if why is None else "holds no tensor of a type that is read"
+        raise InputError(problem, file=where, found=why, fix="name a checkpoint with weights")
     for one in parsed if format_name == "gguf" else ():
         config = {**one.metadata, **config}
     reader = FileReader()
