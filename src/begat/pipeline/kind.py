@@ -56,7 +56,9 @@ def describe(
     found = _without_weaker(found)
     found += _grids(posed, b, cells, seed)
     found += [] if any(e.fact.startswith("layers") for e in found) else _layers_replaced(posed, b, cells, seed)
-    if cells and not any(e.fact.startswith(_SHAPED) for e in found):
+    if any(e.fact.startswith(_SHAPED) and not e.fact.startswith("white-noise") for e in found):
+        found = [e for e in found if not e.fact.startswith("white-noise")]  # a change of weights goes without saying
+    elif cells and not any(e.fact.startswith("white-noise") for e in found):
         found += _changes(cells)
     return describe_signs(found)
 

@@ -6,7 +6,7 @@ it in the lab, down to forty steps at width 64 (`tests/pipeline/test_noise.py`, 
 noise: nothing is said where either model lies on a grid, or where the difference is hardly more than its rounding.
 
 Noise that was added knows nothing of the weights it was added to, so it is uncorrelated with them, and correlated with what came
-out. Where both are seen the arrow points; two copies of one model, each with noise of its own, stand between.
+out. Where both are seen, in models of one shape, the arrow points; two copies of one model, each with noise of its own, stand between.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def noise(pair: Pair) -> Iterator[Sign]:
         f"the differences of {len(found)} matrices look like white noise: rows vary {rows:.2f} times as chance has it, the largest "
         f"singular value is at most {top:.2f} of noise's"
     )
-    if abs(slope) <= _NONE * error and _SOME * error <= 1:
+    one_shape = {k: t.shape for k, t in pair.parent.tensors.items()} == {k: t.shape for k, t in pair.child.tensors.items()}
+    if one_shape and abs(slope) <= _NONE * error and _SOME * error <= 1:
         yield Sign("white-noise", f"{words}; they are uncorrelated with this model's weights")
     elif abs(slope) <= abs(-1 - slope):  # asked with either as the parent: said once
         yield Sign("white-noise-either", words)
