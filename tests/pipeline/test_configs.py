@@ -46,3 +46,16 @@ def test_spellings_of_one_thing() -> None:
     assert config_differences(LLAMA | BASE, new) == ()
     gguf = {"general.architecture": "llama", "llama.rope.freq_base": 10000.0, "llama.block_count": 5}
     assert [(d.meaning, d.b) for d in config_differences(LLAMA | BASE, gguf)] == [("rotary base", "10000")]
+
+
+def test_an_adapter_on_its_own_base_says_what_it_follows_from(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    base, other = write(tmp_path / "base", TENSORS, CONFIG), write(tmp_path / "other", llama(rng, **SHAPE)[0], CONFIG)
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    rows = TENSORS["model.layers.0.self_attn.q_proj.weight"].shape
+    lora = {f"{name}A.weight": 0.01 * rng.standard_normal((2, rows[1])), f"{name}B.weight": rng.standard_normal((rows[0], 2))}
+    home = write(tmp_path / "adapter", {n: w.astype(np.float32) for n, w in lora.items()})
+    (home / "model.safetensors").rename(home / "adapter_model.safetensors")
+    (home / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
+    assert "follows from --base" in begat.compare(home, base, base=base).sentence
+    assert "follows from --base" not in begat.compare(home, other, base=base).sentence

@@ -121,7 +121,7 @@ def _compare(
     told = _told(ma, mb, judgement, cells, seed, mode, exact, experts)
     equal = equal_parts(ma, mb, cells) if judgement.verdict in ("no-evidence", "cannot-test") and not adapter else ()
     told_apart = config_differences(ca.config, cb.config) if judgement.verdict in ("identical", "re-encoded") else ()
-    more = (equal_words(equal), config_words(told_apart), "" if adapter else coverage_words(read))
+    more = (_from_base(ca, cb, base), equal_words(equal), config_words(told_apart), "" if adapter else coverage_words(read))
     return Verdict(
         verdict=judgement.verdict,
         sentence=" ".join(filter(None, (judgement.sentence, *more))),
@@ -221,6 +221,17 @@ def _adapter_alone(ca: Checkpoint, cb: Checkpoint) -> str:
     for name, c in (("A", ca), ("B", cb)):
         if c.format == "peft" and any("without its base" in note for note in c.notes):
             return f"{name} is an adapter without its base model; name the base with --base"
+    return ""
+
+
+def _from_base(ca: Checkpoint, cb: Checkpoint, base: str | Path | None) -> str:
+    """A sentence where an adapter was laid on the very model that it is compared with; "" else."""
+    for one, other in ((ca, cb), (cb, ca)):
+        if base is not None and one.format == "peft" and other.format != "peft" and os.path.samefile(base, other.path):
+            return (
+                "This follows from --base, since an adapter was laid on the model that it is compared with; whether it was made "
+                "for that model is asked by begat decompose."
+            )
     return ""
 
 
