@@ -74,7 +74,7 @@ def _likeness(block: F32, places: I64) -> list[F64]:
         np.linalg.norm(block, axis=1),
         places[size.argmax(axis=1)],
         waves.argmax(axis=1),
-        np.abs(_walsh(some)).argmax(axis=1),
+        np.abs(walsh(some)).argmax(axis=1),
     ]
     return cosines + [-np.abs(np.subtract.outer(r, r)) for r in (_ranks(m) for m in marks)]
 
@@ -91,7 +91,7 @@ def _ranks(values: np.ndarray) -> F64:
     return np.asarray((ends - (counts - 1) / 2.0)[inverse])
 
 
-def _walsh(block: F32) -> F32:
+def walsh(block: F32) -> F32:
     """Walsh-Hadamard coefficients of every row, padded to a power of two."""
     n = 1 << max(1, int(block.shape[1] - 1).bit_length())
     out = np.zeros((len(block), n), dtype=np.float32)
