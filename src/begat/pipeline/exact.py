@@ -14,7 +14,7 @@ copies, sites of one size are sampled at the same indices. Tests of units that s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from begat.canon.model import Canonical
-from begat.pipeline.by_index import WHY, ByIndex
-from begat.pipeline.sampling import Plan, generator, plan_site, read_regular, read_views
+from begat.pipeline.by_index import WHY, WORTH, ByIndex
+from begat.pipeline.sampling import Plan, generator, plan_site, read_views
 from begat.signals.axes import AXES, Axis, Site
 from begat.signals.kinship import independent, signs, sketch
 from begat.signals.order import order_hits
@@ -98,7 +98,7 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
         progress.start("order tests", sum(len(s.rounds[0]) for s in states if s.rounds))
     _trim(states, budget)
     planned = max((len(s.rounds) for s in states), default=0)
-    rounds, seen, drawn, by_index = 0, (sha256(), sha256()), _Drawn(seed), ByIndex()
+    rounds, seen, drawn, by_index = 0, (sha256(), sha256()), _Drawn(seed), ByIndex(a, b)
     notes: list[str] = []
     for number in range(planned):
         if number and _combined(states) >= ENOUGH:
@@ -109,7 +109,7 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
             test = _test(state, plan, blocks, seen)
             if test is not None:
                 state.tests.append(test)
-                by_index.look(test, blocks, plan.units, plan.tokens, regular_rows(a, b, plan))
+                by_index.add(test, plan)
                 if number == 0 and state.axis.combine == "product":
                     drawn.add(state, plan, blocks)
             if progress:
@@ -129,22 +129,10 @@ def run_axes(a: Canonical, b: Canonical, seed: int, progress: Progress | None = 
     return ExactResult(results, _combined(states), log10_p, rounds, digests, tuple(notes))
 
 
-def regular_rows(a: Canonical, b: Canonical, plan: Plan) -> Callable[[], tuple[list[list[F32]], I64]] | None:
-    """Reads the planned units at neighbouring rows of their tables in both models; None for plans that sample no rows."""
-    tables = [v.key for v in plan.site.views if v.take == "tokens"]
-    if not tables:
-        return None
-    rows = min(m.tensors[key].shape[0] for m in (a, b) for key in tables)
-
-    def read() -> tuple[list[list[F32]], I64]:
-        both = [read_regular(m, plan, rows) for m in (a, b)]
-        return [blocks for blocks, _ in both], both[0][1]
-
-    return read
-
-
 def _leave_out(state: _AxisState, by_index: ByIndex) -> list[str]:
     """Drop the tests that stand by index; of an axis that loses all of them nothing more is read."""
+    if state.log_e() < WORTH * LN10:
+        return []
     kept = by_index.keep(state.tests)
     lost = len(state.tests) - len(kept)
     state.tests = kept

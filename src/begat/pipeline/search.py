@@ -18,14 +18,14 @@ import numpy as np
 
 from begat.alignment import PairTest
 from begat.canon.model import Canonical
-from begat.pipeline.by_index import ByIndex
+from begat.pipeline.by_index import WORTH, ByIndex
 from begat.pipeline.frames import Frame
 from begat.pipeline.pose import KEPT_BYTES, Features, Kept, Pose, pose
 from begat.pipeline.sampling import Plan, generator, plan_site
 from begat.signals.axes import AXES, Site
 from begat.signals.kinship import alike, signs, sketch_of
 from begat.signals.order import order_hits, strict_hits, unit_rows, varies
-from begat.stats.order import log_e_combined, log_e_single
+from begat.stats.order import LN10, log_e_combined, log_e_single
 from begat.stats.search import log_e_search
 from begat.types import F32, OrderTest, TensorKey
 
@@ -58,6 +58,12 @@ class Job:
     x_at: tuple[int, int]  # layer and expert (or head) in the real X
     y_at: tuple[int, int]
 
+    def real_site(self) -> Site:
+        """The site under X's own keys."""
+        site = self.plan.site
+        views = tuple(replace(v, key=self.x.real[v.key]) for v in site.views)
+        return Site(site.tower, *self.x_at, site.units, views, site.label)
+
 
 def search(a: Canonical, b: Canonical, frame: Frame, seed: int, features: Features) -> Search:
     """Run all order tests between A and B in one frame."""
@@ -88,15 +94,25 @@ def run(jobs: list[Job], seen: Rows, y: Canonical, frame: Frame, swap: bool) -> 
 
 def _without_index_orders(rows: Rows, outcomes: list[tuple[Job, int, int]], y: Canonical) -> list[tuple[Job, int, int]]:
     """The outcomes without tests whose units stand in an order that the index fixes in both models (`by_index.py`)."""
-    by_index, tests, none = ByIndex(), [], np.empty(0, dtype=np.int64)
-    for job, m, hits in outcomes:
-        test = OrderTest(job.axis, "text", *job.x_at, m, hits, 0.0, 0)
-        tests.append(test)
+    by_axis: dict[str, list[int]] = defaultdict(list)
+    for i, (job, m, _) in enumerate(outcomes):
         if m > 1:
-            blocks = [rows.of(job.x, job.plan, rows.q_x)[0], rows.of(as_it_is(y, job.plan), job.plan, rows.q_y)[0]]
-            by_index.look(test, blocks, job.plan.units, none)
-    kept = {id(t) for t in by_index.keep(tests)}
-    return [outcome for outcome, test in zip(outcomes, tests, strict=True) if id(test) in kept]
+            by_axis[job.axis].append(i)
+    lost: set[int] = set()
+    for axis, found in by_axis.items():
+        lotteries: dict[tuple[int, int], list[float]] = defaultdict(list)
+        for job, m, hits in (outcomes[i] for i in found):
+            lotteries[job.x_at].append(log_e_single(hits, m))
+        if log_e_search(lotteries) < WORTH * LN10:
+            continue
+        by_index, tests = ByIndex(outcomes[found[0]][0].x.model, y), {}
+        for i in found:
+            job, m, hits = outcomes[i]
+            tests[i] = OrderTest(axis, "text", *job.x_at, m, hits, 0.0, i)
+            by_index.add(tests[i], job.plan, (job.real_site(), job.plan.site))
+        kept = by_index.keep(list(tests.values()))
+        lost |= {i for i, test in tests.items() if test not in kept}
+    return [outcome for i, outcome in enumerate(outcomes) if i not in lost]
 
 
 def _lottery_axis(job: Job) -> str:

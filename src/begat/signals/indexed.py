@@ -22,8 +22,8 @@ from begat.types import F32, F64, I64
 
 #: units below which the scores say nothing
 LEAST = 8
-#: z from which an order stands by index, of one test or of several together
-INDEXED = 9.0
+#: z from which an order stands by index, of one test, and of several summed over their root
+INDEXED, TOGETHER = 9.0, 7.0
 #: one odd pair of units must not decide: likeness is cut at so many standard deviations
 _CLIP = 3.0
 _PERIODS = (2, 3, 4, 8, 16, 32, 64, 128)
@@ -93,14 +93,19 @@ def _ranks(values: np.ndarray) -> F64:
 
 def walsh(block: F32) -> F32:
     """Walsh-Hadamard coefficients of every row, padded to a power of two."""
-    n = 1 << max(1, int(block.shape[1] - 1).bit_length())
-    out = np.zeros((len(block), n), dtype=np.float32)
+    bits = max(1, int(block.shape[1] - 1).bit_length())
+    out = np.zeros((len(block), 1 << bits), dtype=np.float32)
     out[:, : block.shape[1]] = block
-    step = 1
-    while step < n:
-        pairs = out.reshape(len(block), n // (2 * step), 2, step)
-        out = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], axis=2).reshape(len(block), n)
-        step *= 2
+    high, low = _hadamard(bits // 2), _hadamard(bits - bits // 2)
+    return (high @ out.reshape(len(block), len(high), len(low)) @ low).reshape(out.shape)
+
+
+@functools.lru_cache(maxsize=16)
+def _hadamard(bits: int) -> F32:
+    """Sylvester's matrix of 2^bits rows."""
+    out = np.ones((1, 1), dtype=np.float32)
+    for _ in range(bits):
+        out = np.block([[out, out], [out, -out]])
     return out
 
 
@@ -150,8 +155,11 @@ def _mantel(s_KMM: F64, w_LMM: F64) -> F64:
 
 
 def _own_place(block: F32, units: I64, places: I64) -> float:
-    """Units whose largest weight lies at their own index (modulo the width), as a z: P(k or more) <= 1/k!, each place counted once."""
+    """Units whose largest weight lies at their own index (modulo the width), as a z: P(k or more) <= 1/k!, each place counted once.
+
+    One or none is half below zero, so that the mean is about 0 (k is Poisson with mean 1) and scores of several tests can be summed.
+    """
     width = int(places.max()) + 1
     _, first = np.unique(units % width, return_index=True)
     hits = int((places[np.abs(block).argmax(axis=1)] == units % width)[first].sum())
-    return float(np.sqrt(2 * np.sum(np.log(np.arange(1, hits + 1)))))
+    return float(np.sqrt(2 * np.sum(np.log(np.arange(1, hits + 1))))) if hits > 1 else -0.5

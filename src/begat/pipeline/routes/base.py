@@ -16,6 +16,7 @@ from begat.alignment import RouteResult
 from begat.canon.model import Canonical
 from begat.errors import InputError
 from begat.pipeline.frames import Frame, from_tokens
+from begat.pipeline.own import ONE_DRAW, one_draw
 from begat.pipeline.pose import Features
 from begat.pipeline.search import Search, depth_of, has_experts, search
 from begat.registry import Registry
@@ -80,11 +81,18 @@ class Context:
         return found if len(found.ids_a) >= 2 else "they have no token in common"
 
     @cached_property
+    def one_draw(self) -> bool:
+        """Both models look as if all their tensors were drawn from one random key each: then no order is independent of another."""
+        return all(one_draw(m) is not None for m in (self.a, self.b))
+
+    @cached_property
     def token_frame(self) -> Frame | str:
         """The frame from shared tokens, or why there is none."""
         shared = self.shared
         if isinstance(shared, str):
             return shared
+        if self.one_draw:
+            return ONE_DRAW
         frame = from_tokens(self.a, self.b, shared, self.seed, self.features)
         return frame if frame is not None else "no token embedding or head in common"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from begat.alignment import RouteResult
 from begat.pipeline.frames import from_layer
+from begat.pipeline.own import ONE_DRAW
 from begat.pipeline.routes.base import Context, Route, result, route, skipped
 from begat.pipeline.search import depth_of
 
@@ -19,6 +20,8 @@ def layer_units(context: Context, which: Route) -> RouteResult:
     depth = depth_of(context.a)
     if not context.same_shape or depth < 2:
         return skipped(which, "needs equal depth of at least two layers")
+    if context.one_draw:
+        return skipped(which, ONE_DRAW)
     frames = [from_layer(context.a, context.b, i, context.seed, context.features) for i in sorted({0, depth // 2})]
     usable = [f for f in frames if f is not None]
     if not usable:

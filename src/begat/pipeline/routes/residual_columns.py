@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from begat.alignment import PairTest, RouteResult
-from begat.pipeline.by_index import scores_of
-from begat.pipeline.exact import regular_rows
+from begat.canon.model import Canonical
+from begat.pipeline.by_index import WORTH, ByIndex
+from begat.pipeline.own import rows_are_fixed
 from begat.pipeline.routes.base import Context, Route, route, skipped
-from begat.pipeline.sampling import generator, plan_site, read_views
+from begat.pipeline.sampling import Plan, generator, plan_site, read_views
 from begat.signals.axes import Site, View
 from begat.signals.axes.base import equal_views, is_symmetric
-from begat.signals.indexed import indexed
-from begat.signals.order import order_hits
-from begat.stats.order import LN10, log_e_alternatives
+from begat.signals.order import Hits, order_hits
+from begat.stats.order import LN10, log_e_alternatives, log_e_single
+from begat.types import OrderTest
 
 _ATTENTION = ("attn.q.weight", "attn.k.weight", "attn.v.weight")
 _MLP = ("mlp.gate.weight", "mlp.up.weight")
@@ -42,10 +43,19 @@ def residual_columns(context: Context, which: Route) -> RouteResult:
         for plan in plan_site(a, b, site, 256, 1, generator(context.seed, "columns", roles[0])):
             blocks = [read_views(m, plan) for m in (a, b)]
             hits = order_hits(*blocks)
-            if hits.m > 1 and not indexed(*scores_of(blocks, plan.units, plan.tokens, regular_rows(a, b, plan))):
+            if hits.m > 1 and not _by_index(a, b, plan, hits):
                 tests.append(PairTest("residual", -1, -1, -1, -1, hits.m, hits.hits))
     if not tests:
         return skipped(which, "no matrices of one shape in common whose columns are not in an order that the index fixes")
     log_e = log_e_alternatives([t.hits for t in tests], [t.m for t in tests])
     best = tests[int(np.argmax([t.hits for t in tests]))]
     return RouteResult(which.name, which.title, "nothing", which.null, (best,), log_e / LN10)
+
+
+def _by_index(a: Canonical, b: Canonical, plan: Plan, hits: Hits) -> bool:
+    """Both models' dims stand by index in these columns, or the rows that they are read in do."""
+    if log_e_single(hits.hits, hits.m) < WORTH * LN10:
+        return False
+    test, by_index = OrderTest("residual", "text", -1, -1, hits.m, hits.hits, hits.noise_sd, hits.features), ByIndex(a, b)
+    by_index.add(test, plan)
+    return not by_index.keep([test]) or all(rows_are_fixed(m, [v.key for v in plan.site.views]) for m in (a, b))
