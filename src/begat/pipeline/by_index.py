@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from begat.canon.model import Canonical
-from begat.pipeline.own import fixed_by_index
+from begat.pipeline.own import FULL, QUICK, fixed_by_index
 from begat.pipeline.sampling import Plan, read_regular, read_view
 from begat.signals.axes import Site
 from begat.signals.indexed import INDEXED, LEAST, TOGETHER, index_scores, indexed
@@ -125,7 +125,7 @@ class ByIndex:
         asked = (side, tests[0].axis, tests[0].tower, full, frozenset(t.layer for t in tests))
         if asked not in self._answers:
             sites = [self._seen[_key(t)].sites[side] for t in tests]
-            self._answers[asked] = fixed_by_index(self.models[side], sites, full) is not None
+            self._answers[asked] = fixed_by_index(self.models[side], sites, FULL if full else QUICK) is not None
         return self._answers[asked]
 
 

@@ -19,13 +19,15 @@ import numpy as np
 
 from begat.canon.model import Canonical
 from begat.pipeline.sampling import read_view
+from begat.signals.alike import log10_p_normal, row_ties
 from begat.signals.axes import AXES, Site, View
 from begat.signals.order import unit_rows
-from begat.signals.ownorder import CERTAIN, Score, alike_scores, log10_p_normal, own_scores, row_ties, shown
-from begat.types import F32, I64, TensorKey
+from begat.signals.ownorder import CERTAIN, Score, alike_scores, own_scores, shown
+from begat.types import F32, TensorKey
 
-#: sites and units of each that are read: where half of all units match, and where few do
-QUICK, FULL = (3, 64), (96, 512)
+#: sites and units of each that are read: where half of all units match, where few do, and for a
+#: fingerprint, whose bits show no faint likeness
+QUICK, FULL, SKETCH = (3, 64), (96, 512), (16, 64)
 #: features that are read, and numbers of all sites together from which fewer units are read
 _COLUMNS, _NUMBERS = 4096, 1 << 23
 #: neighbouring rows of a table that show its columns, and key dims of a head
@@ -36,13 +38,17 @@ _NONE = np.empty(0, dtype=np.int64)
 #: why nothing is read from tokens or from the units of a layer, in words
 ONE_DRAW = (
     "in both models rows of unlike matrices at one index are alike, as if all tensors were drawn"
-    " from one random key: units would follow whatever they were laid over each other by"
+    " from one random key, so that no order is independent of another"
 )
 
 
-def fixed_by_index(model: Canonical, sites: Sequence[Site], full: bool) -> Score | None:
-    """The pattern that the units of these sites (one axis of one tower) follow, None without."""
-    most, units = FULL if full else QUICK
+def fixed_by_index(model: Canonical, sites: Sequence[Site], effort: tuple[int, int] = FULL) -> Score | None:
+    """The pattern that the units of these sites (one axis of one tower) follow, None without.
+
+    Args:
+        effort: how many sites, and units of each, are read at most: `QUICK`, `FULL` or `SKETCH`.
+    """
+    most, units = effort
     scores: list[Score] = []
     together: dict[tuple[int, int, int], list[F32]] = defaultdict(list)
     for group in _groups(model, sites):
@@ -132,7 +138,7 @@ def rows_are_fixed(model: Canonical, keys: Sequence[TensorKey]) -> bool:
             dims = tuple(sorted({i * size // _DIMS for i in range(_DIMS)}))
             sites[part].append(Site(key.tower, key.layer, -1, heads, (View(key, "rows", 0, size, dims),)))
     sites["value"] = [s for s in AXES["value-dims"].sites(model, model) if any(v.key in keys for v in s.views)]
-    return any(found and fixed_by_index(model, found, True) is not None for found in sites.values())
+    return any(found and fixed_by_index(model, found) is not None for found in sites.values())
 
 
 # --- drawn from one random key ------------------------------------------------------------------

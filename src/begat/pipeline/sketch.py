@@ -24,6 +24,7 @@ from begat.canon.resolve import resolve
 from begat.canon.roles import ROLES
 from begat.errors import InputError, printable
 from begat.fingerprint import SLOT_BITS, SLOTS, ContentBits, Fingerprint, OrderBits
+from begat.pipeline.own import SKETCH, fixed_by_index, one_draw
 from begat.pipeline.pose import Features, Pose
 from begat.pipeline.probes import content_probes, order_probes
 from begat.pipeline.public import (
@@ -162,6 +163,7 @@ class _Maker:
         self.model, self.progress = model, progress
         self.features, self.posed = Features(), Pose(model, model, {k: k for k in model.tensors})
         self.notes: list[str] = []
+        self.fixed: set[tuple[str, str]] = set()  # axes and towers whose units stand by index
         self.embed = next(
             (k for role in ("embed.tokens", "head.weight") if (k := TensorKey("text", -1, role)) in model.tensors), None
         )
@@ -173,6 +175,8 @@ class _Maker:
             e_ND = model.read(self.embed, self.strings.rows)
             check_finite(model, self.embed, e_ND)
             self.frame_DN = token_frame(e_ND)
+        # units that follow the tokens they are read by: bits in that frame stand by index
+        self.tied = self.frame_DN is not None and one_draw(model) is not None
 
     def _strings(self, rows: int) -> _Anchors | None:
         try:
@@ -196,6 +200,10 @@ class _Maker:
         ]
         if self.progress:
             self.progress.start("sketch", len(sites))
+        for at in {(axis, site.tower) for axis, site in sites}:
+            found = [site for axis, site in sites if (axis, site.tower) == at]
+            if fixed_by_index(self.model, found, SKETCH) is not None:
+                self.fixed.add(at)
         for axis, site in sites:
             if axis == "residual":
                 yield from self._residual(site)
@@ -224,7 +232,7 @@ class _Maker:
         if 2 * int(varies(blocks).sum()) < len(units):
             return
         layout = self._layout(axis, site, views)
-        by_index = _stands_by_index(blocks, units)
+        by_index = (axis, site.tower) in self.fixed or _stands_by_index(blocks, units)
         own = np.concatenate([view_directions(_name(v, False), b.shape[1]) for v, b in zip(views, blocks, strict=True)])
         yield site, (axis, "", "stored", layout, site.units, len(units)), _keep(blocks, blocks, own, by_index)
         if axis in _FRAMED and site.tower == "text" and self.frame_DN is not None and self.strings is not None:
@@ -233,7 +241,7 @@ class _Maker:
                 token_directions(self.strings.ranks) if _mapped(v) else view_directions(_name(v, False), b.shape[1])
                 for v, b in zip(views, framed, strict=True)
             ]
-            kept = _keep(blocks, framed, np.concatenate(directions), by_index)
+            kept = _keep(blocks, framed, np.concatenate(directions), by_index or self.tied)
             yield site, (axis, "", "tokens", layout, site.units, len(units)), kept
 
     def _residual(self, site: Site) -> Iterator[tuple[Site, Key, _Kept]]:
@@ -264,7 +272,8 @@ class _Maker:
         else:  # the head's row of a token is another feature than its embedding
             directions = np.concatenate([token_directions([v.key.role.encode() + r for r in ranks]) for v in views])
         order = np.argsort(rows)
-        by_index = _stands_by_index([b[:, order] if len(rows) else b for b in blocks], units, rows[order])
+        by_index = ("residual", site.tower) in self.fixed
+        by_index = by_index or _stands_by_index([b[:, order] if len(rows) else b for b in blocks], units, rows[order])
         if found is not None and not by_index:  # what an index fixes is lost at sampled rows
             plan = Plan(replace(site, views=views), units, rows, 0)
             regular, at = read_regular(self.model, plan, min(self.model.tensors[v.key].shape[0] for v in views))
@@ -275,6 +284,9 @@ class _Maker:
     def contents(self) -> Iterator[ContentBits]:
         """Units chosen by content in the first layers of the text tower, read in the token frame."""
         if self.frame_DN is None or self.strings is None:
+            return
+        if self.tied or {("mlp-units", "text"), ("expert-units", "text")} & self.fixed:
+            self.notes.append("its units follow its tokens or stand in an order that their index fixes, so none were chosen by content")
             return
         directions = token_directions(self.strings.ranks)
         for layer in CONTENT_LAYERS:
