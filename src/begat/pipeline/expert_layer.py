@@ -194,12 +194,18 @@ class Layer:
         top = tests[partner]
         assert self.plan is not None
         test = OrderTest("expert-units", *self.place, expert, top.m, top.hits, 0.0, 0)
-        none = np.empty(0, dtype=np.int64)
-        self.by_index.look(test, [self._blocks("a", partner), own], self.plan.units, none)
+        self.by_index.add(test, self.plan, (self._site(partner), self._site(expert)))
         equal = top.equal and len(named) == 1
         return ExpertMatch(
             *self.place, expert, named, equal, top.hits, top.m, log_e / LN10, top.cosine
         ), test
+
+    def _site(self, expert: int) -> Site:
+        """The planned site in another expert of the layer."""
+        assert self.plan is not None
+        site = self.plan.site
+        views = tuple(replace(v, key=replace(v.key, expert=expert)) for v in site.views)
+        return replace(site, expert=expert, views=views)
 
     def _named(self, expert: int, holds: list[int], tests: dict[int, _Test]) -> tuple[int, ...]:
         """Of A's experts in whose order the units of one of B stand (most alike first), those that

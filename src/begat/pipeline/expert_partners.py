@@ -81,7 +81,7 @@ def match_experts(
     tests: list[tuple[ExpertMatch, OrderTest]] = []
     looked: dict[Place, dict[int, str]] = {}
     left: dict[Place, tuple[int, ...]] = {}
-    by_index = ByIndex()
+    by_index = ByIndex(a, b)
     for place in _places(a, b, axes):
         layer = Layer(a, b, place, seed, every, by_index)
         if layer.plan is None:

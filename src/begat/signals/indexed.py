@@ -97,7 +97,8 @@ def walsh(block: F32) -> F32:
     out = np.zeros((len(block), 1 << bits), dtype=np.float32)
     out[:, : block.shape[1]] = block
     high, low = _hadamard(bits // 2), _hadamard(bits - bits // 2)
-    return (high @ out.reshape(len(block), len(high), len(low)) @ low).reshape(out.shape)
+    made: F32 = (high @ out.reshape(len(block), len(high), len(low)) @ low).reshape(out.shape).astype(np.float32, copy=False)
+    return made
 
 
 @functools.lru_cache(maxsize=16)
