@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,27 @@ def test_inspect_says_what_it_did_not_look_at(tmp_path: Path, n: int) -> None:
     assert ("Not looked at" in found.sentence) == (n > 0) == bool(found.unread)
     said = [x.number for x in claims_of_inspection(found) if x.about == "unread"]
     assert said == ([pytest.approx(1_200_000 / (1_200_000 + sum(w.size for w in a.values())))] if n else [])
+
+
+def _tokenizer(folder: Path, ids: list[int]) -> Path:
+    vocab = {f"word{i}": at for at, i in enumerate(ids)}
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordLevel", "vocab": vocab}}))
+    return folder
+
+
+@pytest.mark.parametrize("beside", ["none", "same", "reordered"])
+def test_a_table_in_another_order_is_never_called_new(tmp_path: Path, beside: str) -> None:
+    a, c = llama(np.random.default_rng(1))
+    b = noisy(a, np.random.default_rng(2), 0.05)
+    order = np.random.default_rng(4).permutation(200)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        fresh = (0.05 * np.random.default_rng(8).standard_normal(a[name].shape)).astype(np.float32)
+        b[name] = fresh if beside == "same" else np.ascontiguousarray(b[name][order])
+    folders = write(tmp_path / "a", a, c), write(tmp_path / "b", b, c)
+    if beside != "none":
+        _tokenizer(folders[0], list(range(200)))
+        _tokenizer(folders[1], list(range(200)) if beside == "same" else order.tolist())
+    v = begat.compare(*folders)
+    assert v.verdict in ("derived-or-shared-initialisation", "partly-derived")
+    table = next(p.status for p in v.parts if p.part == "embedding")
+    assert table == "no-evidence" if beside == "same" else table != "no-evidence"

@@ -34,7 +34,7 @@ from begat.pipeline.facts import gather_facts, power_statement, trained_state
 from begat.pipeline.headline import config_words, coverage_words, equal_words
 from begat.pipeline.inherit import common_keys, full_map, sampled_map
 from begat.pipeline.kind import describe
-from begat.pipeline.parts import aligned_parts, find_parts
+from begat.pipeline.parts import aligned_parts, find_parts, tables_open
 from begat.pipeline.sampling import PUBLIC_SEED, seed_of
 from begat.pipeline.towers import Chosen, Copies, choose, copies, paid
 from begat.pipeline.words import caveats, example_tensor, shape_words
@@ -115,7 +115,7 @@ def _compare(
     power = power_statement(exact.axes, read)
     beside = published_statistics(ma, mb, published) if cells else ()
     trained = trained_state(ma, mb, exact, parts, cells)
-    parts = (*aligned_parts(parts, alignment), *again.parts)
+    parts = (*tables_open(aligned_parts(parts, alignment), ma, mb), *again.parts)
     facts = gather_facts(ma, mb, exact, same, parts, power, trained, alignment, adapter, read)
     judgement = judge(facts)
     told = _told(ma, mb, judgement, cells, seed, mode, exact, experts)

@@ -14,8 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from begat.alignment import Alignment
+from begat.canon.model import Canonical
+from begat.errors import InputError
 from begat.pipeline.expert_partners import NOTHING_LOOKED_AT, Matched
 from begat.pipeline.words import expert_words
+from begat.source.tokens import read_vocabulary
 from begat.stats.order import LN10, log_e_combined, log_e_single, log_mean_exp
 from begat.types import AxisResult, ExpertMatch, MapCell, OrderTest, PartResult
 from begat.verdict.policy import Policy
@@ -80,6 +83,32 @@ def aligned_parts(parts: Sequence[PartResult], alignment: Alignment | None) -> t
             )
         out.append(part)
     return tuple(out)
+
+
+def tables_open(parts: Sequence[PartResult], a: Canonical, b: Canonical) -> tuple[PartResult, ...]:
+    """A token table without hits says nothing where its rows may stand for other tokens.
+
+    The columns of two tables agree only over rows of the same tokens. Beside layers that are dependent, a table
+    that was reordered, cut or transplanted looks like a new one; it is called that only where both tokenizers
+    give the same tokens the same rows.
+    """
+    open_ = [p for p in parts if p.layer < 0 and p.status == "no-evidence"]
+    if not open_ or not any(p.status == "dependent" and p.layer >= 0 for p in parts) or _same_rows(a, b):
+        return tuple(parts)
+    why = "rows of the two tables may stand for other tokens"
+    return tuple(replace(p, status="undetermined", why=why) if p in open_ else p for p in parts)
+
+
+def _same_rows(a: Canonical, b: Canonical) -> bool:
+    """Nearly all tokens that both tokenizers know have one id in both."""
+    try:
+        x, y = (read_vocabulary(m.checkpoint.path) for m in (a, b))
+    except InputError:
+        return False
+    if x is None or y is None:
+        return False
+    common = x.tokens.keys() & y.tokens.keys()
+    return 2 * len(common) > max(x.size, y.size) and sum(x.tokens[t] == y.tokens[t] for t in common) > 0.9 * len(common)
 
 
 def _layer(tower: str, layer: int, tests: list[OrderTest], cells: list[MapCell], needed: float, policy: Policy) -> PartResult:
