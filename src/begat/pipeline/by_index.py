@@ -19,7 +19,7 @@ Why e-values keep their mean: under the null one model's order is uniform given 
 whatever the other is. That model's answer is then yes with chance below `ALPHA`, so but for that
 chance nothing is left out. Where something is, the lower of both e-values counts, so that leaving
 out can only cost evidence. `ALPHA` is what a true child of a model without any pattern may lose an
-axis to; simulated in `tests/pipeline/test_by_index.py` and `benchmarks/index_orders/run.py`.
+axis to; simulated in `tests/signals/test_ownorder.py`.
 """
 
 from __future__ import annotations
