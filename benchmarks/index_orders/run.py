@@ -91,12 +91,15 @@ def main() -> int:
     worst = max(rows, key=lambda r: r["log10_e"])
     wrong = [r for r in rows if r["verdict"] not in ("no-evidence", "cannot-test")]
     lost = [r for r in found if r["verdict"] in ("no-evidence", "cannot-test")]
-    text = table(rows, found) + f"\n\n{len(rows)} pairs: {len(wrong)} accused; largest log10 e {worst['log10_e']} ({worst['table']}, {worst['layers']}, depth {worst['depth']}, strength {worst['strength']:g}). Children lost: {len(lost)} of {len(found)}."
+    where = f"{worst['table']}, {worst['layers']}, depth {worst['depth']}, strength {worst['strength']:g}"
+    text = f"{table(rows, found)}\n\n{len(rows)} pairs: {len(wrong)} accused; largest log10 e {worst['log10_e']} ({where}). "
+    text += f"Children lost: {len(lost)} of {len(found)}."
     print(text)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         day = datetime.date.today().isoformat()
-        head = f"# Orders fixed by index\n\n- begat {begat.__version__}, python {platform.python_version()}, numpy {np.__version__}, {day}\n- command: python benchmarks/index_orders/run.py {' '.join(sys.argv[1:])}\n\n"
+        head = f"# Orders fixed by index\n\n- begat {begat.__version__}, python {platform.python_version()}, numpy {np.__version__}, {day}\n"
+        head += f"- command: python benchmarks/index_orders/run.py {' '.join(sys.argv[1:])}\n\n"
         (args.out / f"orders_{day}_depth_{args.depths.replace(chr(44), chr(45))}.md").write_text(head + text + "\n")
     return 1 if lost or worst["log10_e"] >= 6 else 0
 
