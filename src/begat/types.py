@@ -126,8 +126,8 @@ class Reader(Protocol):
     def rows(self, entry: TensorEntry, rows: Rows | None, cols: slice | I64 | None) -> F32:
         """Rows of the matrix view as float32 [len(rows), n_cols], dequantised; None = all. Only the columns asked for are decoded."""
 
-    def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
-        """The stored bytes of those rows, [len(rows), bytes per row]."""
+    def raw(self, entry: TensorEntry, rows: Rows | None, cols: slice | None = None) -> U8:
+        """The stored bytes of those rows, [len(rows), bytes per row]; `cols`: of whole blocks of columns."""
 
     def scales(self, entry: TensorEntry, rows: Rows, cols: Rows) -> F32:
         """The scale of every value [len(rows), len(cols)] of an entry with a `Scaling`."""
@@ -178,9 +178,9 @@ class Checkpoint:
         """Rows (all by default) of the matrix view of tensor `name`, float32."""
         return self.reader.rows(self.entries[name], rows, cols)
 
-    def raw(self, name: str, rows: Rows | None = None) -> U8:
-        """Stored bytes of rows of tensor `name`."""
-        return self.reader.raw(self.entries[name], rows)
+    def raw(self, name: str, rows: Rows | None = None, cols: slice | None = None) -> U8:
+        """Stored bytes of rows of tensor `name`, or of whole blocks of their columns."""
+        return self.reader.raw(self.entries[name], rows, cols)
 
     @property
     def nbytes(self) -> int:

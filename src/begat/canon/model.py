@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from begat.source.pieces import PIECE
 from begat.types import F32, I64, U8, Checkpoint, Rows, TensorKey
 
 
@@ -88,9 +89,9 @@ class Canonical:
     def read(self, key: TensorKey, rows: Rows | None = None) -> F32:
         """Canonical rows (all by default) as float32 [len(rows), in]; of a vector its elements, [len(rows)]."""
         t = self.tensors[key]
+        _check_bounds(t, rows)
         if t.is_vector:
-            flat = self.checkpoint.read(t.name, None).ravel()
-            return flat[_pick(t.rows, rows)]
+            return self._elements(t.name, _pick(t.rows, rows))
         if not t.transposed:
             assert not isinstance(t.cols, np.ndarray)
             return self.checkpoint.read(t.name, _pick(t.rows, rows), t.cols)
@@ -99,6 +100,7 @@ class Canonical:
     def raw(self, key: TensorKey, rows: Rows | None = None) -> U8 | None:
         """Stored bytes of canonical rows, or None where they are no whole stored rows."""
         t = self.tensors[key]
+        _check_bounds(t, rows)
         if t.is_vector or t.transposed or t.cols is not None:
             return None
         return self.checkpoint.raw(t.name, _pick(t.rows, rows))
@@ -108,6 +110,25 @@ class Canonical:
         t = self.tensors[key]
         assert t.transposed
         return self.checkpoint.read(t.name, _pick(t.rows, columns), t.cols)
+
+    def _elements(self, name: str, at: Rows) -> F32:
+        """Elements of a stored tensor, counted row by row, reading little more than them: a vector may be of any length."""
+        entry = self.checkpoint.entries[name]
+        if not isinstance(at, range) or at.step != 1:
+            want = np.asarray(at, dtype=np.int64)
+            out = np.empty(len(want), dtype=np.float32)
+            window = want // PIECE
+            for w in np.unique(window):
+                here = window == w
+                out[here] = self._elements(name, range(w * PIECE, min((w + 1) * PIECE, entry.size)))[want[here] - w * PIECE]
+            return out
+        if not len(at):
+            return np.empty(0, dtype=np.float32)
+        if entry.rows == 1:
+            return self.checkpoint.read(name, None, slice(at.start, at.stop)).ravel()
+        first, last = at.start // entry.cols, (at.stop - 1) // entry.cols
+        values = self.checkpoint.read(name, range(first, last + 1)).ravel()
+        return values[at.start - first * entry.cols :][: len(at)]
 
     def _read_transposed(self, t: CanonTensor, rows: Rows | None, chunk: int = 1 << 22) -> F32:
         """Stored columns as canonical rows, reading at most `chunk` values at a time."""
@@ -120,6 +141,15 @@ class Canonical:
             at = _pick(t.rows, range(first, min(first + step, t.shape[1])))
             out[:, first : first + step] = self.checkpoint.read(t.name, at, at_cols).T
         return out
+
+
+def _check_bounds(t: CanonTensor, rows: Rows | None) -> None:
+    """Raise IndexError on rows that the tensor does not have: they would be its neighbour's in a fused one, or be left out."""
+    if rows is None or not len(rows):
+        return
+    low, high = (min(rows[0], rows[-1]), max(rows[0], rows[-1])) if isinstance(rows, range) else (rows.min(), rows.max())
+    if low < 0 or high >= t.shape[0]:
+        raise IndexError(f"rows {low} to {high} of a tensor of {t.shape[0]} rows ('{t.name}')")
 
 
 def _pick(outer: Rows, inner: Rows | None) -> Rows:

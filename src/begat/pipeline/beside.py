@@ -48,7 +48,9 @@ def _summaries(model: Canonical) -> Summaries:
     sd: dict[str, list[float]] = {}
     for key in _attention(model):
         sd.setdefault(key.role, []).append(_sd(model, key))
-    gains = [model.read(k) for k in sorted(model.tensors) if k.tower == "text" and k.role.endswith("norm.gain")]
+    keys = [k for k in sorted(model.tensors) if k.tower == "text" and k.role.endswith("norm.gain")]
+    few = sum(_bytes(model, k) for k in keys) <= LIMIT  # no model's gains are as many
+    gains = [model.read(k) for k in keys] if few else []
     flat = np.concatenate([g.astype(np.float64) for g in gains]) if gains else np.zeros(0)
     return Summaries({role: np.array(values) for role, values in sd.items()}, flat)
 

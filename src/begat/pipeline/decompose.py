@@ -35,7 +35,8 @@ from begat.recipes import ArcFit, Coefficient, Decomposition, LowRank, PartFit, 
 from begat.signals.merge import ArcPoint, Fit, Moments, arc_point, fit, moments, pooled
 from begat.signals.sparse import rules
 from begat.source import open_checkpoint
-from begat.types import F32, Checkpoint, Progress, TensorKey
+from begat.source.pieces import runs
+from begat.types import F32, Checkpoint, Progress, Rows, TensorKey
 
 PUBLIC_SEED = "begat decompose, version 1"
 MOST_PARENTS = 8
@@ -216,8 +217,8 @@ class _Run:
         if self.progress:
             self.progress.start("coefficients", len(keys))
         for key in keys:
-            runs = [self._read(key, at) for at in self._rows(key)]
-            total = runs[0] if len(runs) == 1 else pooled(runs, evenly=False)
+            parts = [self._read(key, at) for at in self._rows(key)]
+            total = parts[0] if len(parts) == 1 else pooled(parts, evenly=False)
             sources = tuple(-1 if (s := b.keys[key]) is None else s.layer for b in self.behind)
             out[key] = _Sums(total, sources)
             if self.progress:
@@ -226,10 +227,10 @@ class _Run:
             self.progress.done()
         return out
 
-    def _rows(self, key: TensorKey) -> list[np.ndarray | None]:
+    def _rows(self, key: TensorKey) -> list[Rows]:
         t = self.child.tensors[key]
         if t.is_vector:
-            return [None]
+            return list(runs(t.shape[0], RUN_VALUES))
         behind = [(m, b.keys[key]) for m, b in self._others()]
         n = min([t.shape[0], *(m.tensors[s].shape[0] for m, s in behind if s is not None)])
         if not self.full:
@@ -241,7 +242,7 @@ class _Run:
         out = list(zip(self.parents, self.behind, strict=True))
         return out if self.base is None or self.under is None else [*out, (self.base, self.under)]
 
-    def _read(self, key: TensorKey, at: np.ndarray | None) -> Moments:
+    def _read(self, key: TensorKey, at: Rows) -> Moments:
         own = self._checked(self.child, key, at)
         theirs = [np.zeros_like(own) if (s := b.keys[key]) is None else self._checked(p, s, at)
                   for p, b in zip(self.parents, self.behind, strict=True)]  # fmt: skip
@@ -254,14 +255,14 @@ class _Run:
         self._keep(key, at, own, own - root, deltas)
         return moments(own - root, deltas)
 
-    def _checked(self, model: Canonical, key: TensorKey, at: np.ndarray | None) -> F32:
+    def _checked(self, model: Canonical, key: TensorKey, at: Rows) -> F32:
         values = model.read(key, at)
         check_finite(model, key, values)
         return values
 
-    def _keep(self, key: TensorKey, at: np.ndarray | None, own: F32, delta: F32, deltas: list[F32]) -> None:
+    def _keep(self, key: TensorKey, at: Rows, own: F32, delta: F32, deltas: list[F32]) -> None:
         """A few values of a matrix for the sparse rules."""
-        if at is None or self.values.n >= _SPARSE_ALL or ROLES[key.role].kind != "matrix":
+        if self.values.n >= _SPARSE_ALL or ROLES[key.role].kind != "matrix" or isinstance(at, range):
             return
         step = steps(self.child, key, at, own)
         if step is None:

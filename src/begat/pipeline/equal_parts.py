@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from begat.canon.model import Canonical
+from begat.source.dtypes import DTYPES
+from begat.source.pieces import pieces
 from begat.types import MapCell, TensorEntry, TensorKey
 
 #: fewer values may be equal by the same rule or by chance
@@ -37,10 +39,7 @@ def equal_parts(a: Canonical, b: Canonical, cells: Sequence[MapCell]) -> tuple[s
 
 def _varies(model: Canonical, key: TensorKey) -> bool:
     t = model.tensors[key]
-    if t.is_vector:
-        values = model.read(key)
-        return bool((values != values.flat[0]).any())
-    at = range(min(t.shape[0], max(1, _RUN // max(1, t.shape[1]))))
+    at = range(min(t.shape[0], _RUN if t.is_vector else max(1, _RUN // max(1, t.shape[1]))))
     values = model.read(key, at)
     return bool((values != values.flat[0]).any())
 
@@ -51,13 +50,14 @@ def _same_place(x: TensorEntry, y: TensorEntry) -> bool:
 
 def _equal(a: Canonical, b: Canonical, name: str) -> bool:
     entry = a.checkpoint.entries[name]
-    varies, first, run = False, 0, LEAST  # strangers differ at once, so that runs start short
-    while first < entry.rows:
-        at = range(first, min(first + max(1, run // max(1, entry.cols)), entry.rows))
-        first, run = at.stop, min(8 * run, _RUN)
-        x = a.checkpoint.raw(name, at)
-        if not np.array_equal(x, b.checkpoint.raw(name, at)):
+    varies = False
+    # strangers differ at once, so the first piece is short
+    few = [(range(1), slice(0, LEAST))] if DTYPES[entry.dtype].block == DTYPES[entry.dtype].tall == 1 else []
+    for rows, cols in (*few, *pieces(entry, _RUN)):
+        x = a.checkpoint.raw(name, rows, cols)
+        if not np.array_equal(x, b.checkpoint.raw(name, rows, cols)):
             return False
-        cells = x.reshape(-1, max(1, x.shape[1] // max(1, entry.cols)))
+        item = max(1, x.shape[1] // max(1, entry.cols if cols is None else len(range(*cols.indices(entry.cols)))))
+        cells = x.reshape(-1, item)
         varies = varies or bool((cells != cells[:1]).any())
     return varies

@@ -60,13 +60,20 @@ def from_tokens(a: Canonical, b: Canonical, shared: SharedTokens, seed: int, fea
     pairs = [(k, k) for k in usable]
     if keys[1] not in usable:  # where one ties its head to its embedding, the other's head is its partner
         pairs += [(keys[i], keys[1 - i]) for i in (0, 1) if keys[i] in a.tensors and keys[1 - i] in b.tensors and keys[1] in (*a.tensors, *b.tensors)]
-    cross = sum(_cross(a, x, ids_a, b, y, ids_b, features) for x, y in pairs)
+    cross = sum(_cross(a, x, b, y, ids_a, ids_b, features) for x, y in pairs)
     words = f"the embeddings of {len(pick):,} of the {len(shared.ids_a):,} tokens that both know"
     return Frame(rotation(np.asarray(cross)), words)
 
 
-def _cross(a: Canonical, x: TensorKey, ids_a: I64, b: Canonical, y: TensorKey, ids_b: I64, features: Features) -> F64:
-    """Centred cross product of the token rows of two tables over their sizes, a chunk at a time: [D, E]."""
+def _cross(a: Canonical, x: TensorKey, b: Canonical, y: TensorKey, ids_a: I64, ids_b: I64, features: Features) -> F64:
+    """Centred cross product of the token rows of two tables over their sizes, a chunk at a time: [D, E].
+
+    A head may have fewer rows than the embedding that the tokens were counted in; zeros where no token is left.
+    """
+    held = (ids_a < a.tensors[x].shape[0]) & (ids_b < b.tensors[y].shape[0])
+    if not held.any():
+        return np.zeros((a.tensors[x].shape[1], b.tensors[y].shape[1]))
+    ids_a, ids_b = ids_a[held], ids_b[held]
     as_head = x.role.startswith("head.") or y.role.startswith("head.")
     total: F64 | None = None
     sums: list[F64] = []

@@ -20,6 +20,7 @@ from begat.errors import InputError
 from begat.pipeline.sampling import check_finite, generator
 from begat.signals.agreement import Sums, cell
 from begat.source.dtypes import DTYPES
+from begat.source.pieces import runs
 from begat.types import MapCell, Progress, Rows, TensorKey
 
 #: values per run of rows in a full map; two runs and their decoded copies live at once in each thread
@@ -81,26 +82,34 @@ def _sampled_cell(a: Canonical, b: Canonical, key: TensorKey, seed: int) -> MapC
     x, y = a.tensors[key], b.tensors[key]
     sums = Sums()
     if x.is_vector:
-        _add(a, b, key, None, sums)
+        for at in _some_elements(key, x.shape[0], seed):
+            _add(a, b, key, at, sums)
     else:
         by_columns = x.transposed and y.transposed
         n = x.shape[1] if by_columns else min(x.shape[0], y.shape[0])
-        at = np.sort(generator(seed, "map", str(key)).permutation(n)[:SAMPLED_ROWS]).astype(np.int64)
-        _add(a, b, key, at, sums, by_columns)
+        rows = np.sort(generator(seed, "map", str(key)).permutation(n)[:SAMPLED_ROWS]).astype(np.int64)
+        _add(a, b, key, rows, sums, by_columns)
     return cell(key, sums, _cells(a, b, key), x.is_vector)
+
+
+def _some_elements(key: TensorKey, n: int, seed: int) -> Iterator[range]:
+    """All of a vector; of one that no norm or bias has, a few runs."""
+    every = list(runs(n, _RUN_VALUES))
+    pick = generator(seed, "map", str(key)).permutation(len(every))[:SAMPLED_ROWS]
+    return (every[i] for i in sorted(pick))
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
     key: TensorKey
-    rows: range | None
+    rows: range
     by_columns: bool
 
 
 def _runs(a: Canonical, b: Canonical, key: TensorKey) -> Iterator[_Run]:
     x, y = a.tensors[key], b.tensors[key]
     if x.is_vector:
-        yield _Run(key, None, False)
+        yield from (_Run(key, at, False) for at in runs(x.shape[0], _RUN_VALUES))
         return
     by_columns = x.transposed and y.transposed
     n, width = (x.shape[1], x.shape[0]) if by_columns else (min(x.shape[0], y.shape[0]), x.shape[1])
@@ -117,22 +126,23 @@ def _add_run(a: Canonical, b: Canonical, run: _Run) -> Sums:
     return sums
 
 
-def _add(a: Canonical, b: Canonical, key: TensorKey, at: Rows | None, sums: Sums, by_columns: bool = False) -> None:
+def _add(a: Canonical, b: Canonical, key: TensorKey, at: Rows, sums: Sums, by_columns: bool = False) -> None:
     """Add the cells of rows `at` (of stored rows of two transposed tensors when `by_columns`)."""
     if a.tensors[key].is_vector:
-        x, y = a.read(key), b.read(key)
+        x, y = a.read(key, at), b.read(key, at)
         sums.add_vector(x, y)
     else:
         x, y = (_read(m, key, at, by_columns) for m in (a, b))
-        sums.add(x, y)
+        n = min(x.shape[1], y.shape[1])  # by columns, the longer vocabulary has more of them
+        sums.add(*(v if v.shape[1] == n else np.ascontiguousarray(v[:, :n]) for v in (x, y)))
     if not math.isfinite(sums.aa) or not math.isfinite(sums.bb):
         for model, values in ((a, x), (b, y)):
             check_finite(model, key, values)
         raise InputError("weights are too large to square", file=a.checkpoint.path, tensor=a.tensors[key].name)
 
 
-def _read(model: Canonical, key: TensorKey, at: Rows | None, by_columns: bool) -> np.ndarray:
-    if by_columns and at is not None:
+def _read(model: Canonical, key: TensorKey, at: Rows, by_columns: bool) -> np.ndarray:
+    if by_columns:
         return np.ascontiguousarray(model.read_columns(key, at))
     return np.ascontiguousarray(model.read(key, at))
 

@@ -25,6 +25,7 @@ from begat.pipeline.sampling import PUBLIC_SEED, check_finite, generator, plan_s
 from begat.signals.axes import Site
 from begat.signals.inspect import FINDINGS
 from begat.source import open_checkpoint
+from begat.source.pieces import runs
 from begat.types import F32, Accounting, Checkpoint, Gap, Progress, TensorEntry, TensorKey
 from begat.verdict import POLICY
 
@@ -149,19 +150,23 @@ class _Look:
 
     def chunks(self, key: TensorKey, rows: int) -> Iterator[F32]:
         """`rows` public rows, or all in runs."""
-        if not self.full or self.model.tensors[key].is_vector:
+        t = self.model.tensors[key]
+        if not self.full:
             yield self.rows(key, rows)
             return
-        n, width = self.model.tensors[key].shape
+        if t.is_vector:
+            yield from (self._read(key, at).reshape(1, -1) for at in runs(t.shape[0], _RUN_VALUES))
+            return
+        n, width = t.shape
         step = max(1, _RUN_VALUES // max(1, width))
         for first in range(0, n, step):
             yield self._read(key, range(first, min(first + step, n)))
 
     def rows(self, key: TensorKey, rows: int) -> F32:
-        """Public rows in order: the same of all matrices with as many."""
+        """Public rows in order: the same of all matrices with as many. Of a vector its elements, a million at most."""
         t = self.model.tensors[key]
         if t.is_vector:
-            return self._read(key, None).reshape(1, -1)
+            return self._read(key, range(min(t.shape[0], _RUN_VALUES))).reshape(1, -1)
         by_columns = t.transposed and self.entry(key).nbytes > _WHOLE
         n = t.shape[1] if by_columns else t.shape[0]
         at = np.sort(self.rng("rows", n).permutation(n)[:rows]).astype(np.int64)

@@ -19,12 +19,15 @@ from begat.pipeline.sampling import check_finite, generator
 from begat.pipeline.steps import steps
 from begat.recipes import LowRank, MatrixRank
 from begat.signals.lowrank import Rank, rank_of
+from begat.source.pieces import runs
 from begat.types import F32, TensorKey
 
 #: rows of a matrix that a rank is read from; a LoRA's rank shows in any rows that are clearly more
 ROWS = 256
 #: columns at most: the wide side of an MLP is cut
 _COLS = 2048
+#: values compared at a time
+_PIECE = 1 << 20
 #: share of the changed matrices that must show the rank
 _AGREE = 0.8
 #: full-rank differences after which no others are looked at: one is enough to rule an adapter out
@@ -42,11 +45,20 @@ def low_rank(child: Canonical, parent: Canonical, behind: Counterparts, number: 
         if source is None:
             beyond.append(str(key))
         elif child.tensors[key].is_vector or ROLES[key.role].kind not in ("matrix", "table"):
-            if not np.array_equal(child.read(key), parent.read(source)):
+            if not _equal(child, parent, key, source):
                 beyond.append(str(key))
         else:
             found.append(_matrix(child, parent, key, source, seed))
     return _together(found, beyond, number)
+
+
+def _equal(child: Canonical, parent: Canonical, key: TensorKey, source: TensorKey) -> bool:
+    """Equal values, of vectors and tables of other kinds, a piece at a time."""
+    t = child.tensors[key]
+    if t.shape != parent.tensors[source].shape:
+        return False
+    step = max(1, _PIECE // max(1, t.shape[-1])) if not t.is_vector else _PIECE
+    return all(np.array_equal(child.read(key, at), parent.read(source, at)) for at in runs(t.shape[0], step))
 
 
 def rows_of(model: Canonical, key: TensorKey, source_rows: int, seed: int) -> np.ndarray:

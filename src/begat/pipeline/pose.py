@@ -165,6 +165,9 @@ class Features:
 def _gain(model: Canonical, key: TensorKey) -> F32 | None:
     if key not in model.tensors:
         return None
+    width = model.geometry[key.tower].width if key.tower in model.geometry else None
+    if width is not None and model.tensors[key].shape != (width,):
+        return None  # a gain of another size than the residual stream stands before none of its matrices
     gain_D = model.read(key) + np.float32(gain_offset(model.checkpoint.config))
     check_finite(model, key, gain_D)
     return gain_D

@@ -75,7 +75,8 @@ def moments(child: F32, parents: Sequence[F32], blocks: int = BLOCKS) -> Moments
 def pooled(parts: Sequence[Moments], evenly: bool) -> Moments:
     """Several tensors as one, with all their blocks (`evenly`: each tensor in units of its parents' mean square, one block a tensor)."""
     if evenly:
-        parts = [m.scaled(1 / m.scale).whole() for m in parts if m.scale > 0]
+        # a parent that is the base, and nothing else, has no mean square anywhere
+        parts = [m.scaled(1 / m.scale).whole() for m in parts if m.scale > 0] or [m.whole() for m in parts]
     return Moments(
         np.concatenate([m.gram_BPP for m in parts]), np.concatenate([m.cross_BP for m in parts]),
         np.concatenate([m.child_B for m in parts]), np.concatenate([m.n_B for m in parts]), sum(m.zero for m in parts),

@@ -93,13 +93,13 @@ class MergedReader:
             out: F32 = base + np.float32(delta.scale) * (left @ right)
         return out
 
-    def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
+    def raw(self, entry: TensorEntry, rows: Rows | None, cols: slice | None = None) -> U8:
         """Stored bytes of rows; of an adapted tensor, which is stored nowhere, the bytes of its float32 values."""
         if entry.name in self._deltas or entry.name in self._tokens:
-            values = np.ascontiguousarray(self.rows(entry, rows), dtype="<f4")
+            values = np.ascontiguousarray(self.rows(entry, rows, cols), dtype="<f4")
             return values.view(np.uint8).reshape(values.shape[0], values.shape[1] * 4)
         source = self._own if entry.name in self._replaced else self._base
-        out = source.raw(entry, rows)
+        out = source.raw(entry, rows, cols)
         self.bytes_read = self._base.bytes_read + self._own.bytes_read
         return out
 

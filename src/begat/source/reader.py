@@ -41,29 +41,34 @@ class FileReader:
         if dtype.loose and entry.cols % 2:
             values = NIBBLES[entry.dtype][self._odd_rows(entry, at)]
             return _cut(self._scaled(values, entry, at, np.arange(entry.cols)), cols)
-        if isinstance(cols, slice) and dtype.block == dtype.tall == 1:
+        if isinstance(cols, slice) and dtype.tall == 1:
             start, stop, step = cols.indices(entry.cols)
             if step == 1 and start <= stop:
-                raw = self._segments(entry, at, start * dtype.block_bytes, (stop - start) * dtype.block_bytes)
-                return self._scaled(decode(entry.dtype, raw), entry, at, np.arange(start, stop))
+                first, last = start // dtype.block, -(-stop // dtype.block)
+                raw = self._segments(entry, at, first * dtype.block_bytes, (last - first) * dtype.block_bytes)
+                values = decode(entry.dtype, raw)[:, start - first * dtype.block : stop - first * dtype.block]
+                return self._scaled(values, entry, at, np.arange(start, stop))
         want = np.arange(entry.cols)[cols] if isinstance(cols, slice) else cols
         values = self._stacked(entry, at, want) if dtype.tall > 1 else _decoded(entry.dtype, self.raw(entry, at), want)
         return self._scaled(values, entry, at, np.arange(entry.cols) if want is None else want)
 
-    def raw(self, entry: TensorEntry, rows: Rows | None) -> U8:
+    def raw(self, entry: TensorEntry, rows: Rows | None, cols: slice | None = None) -> U8:
         """Stored bytes of rows [len(rows), row_bytes]; strided tensors come out as contiguous rows of their type, and of rows that share
         words or bytes, the integers.
+
+        cols: columns to read, from the first of a block to the last of one.
         """
         at = _checked(entry, rows)
-        if DTYPES[entry.dtype].loose and entry.cols % 2:
-            return self._odd_rows(entry, at)
-        if DTYPES[entry.dtype].tall > 1:
-            return self._stacked(entry, at, None).astype(np.uint8)
+        dtype = DTYPES[entry.dtype]
+        first, last, _ = (cols or slice(None)).indices(entry.cols)
+        if dtype.loose and entry.cols % 2:
+            return self._odd_rows(entry, at)[:, first:last]
+        if dtype.tall > 1:
+            return self._stacked(entry, at, None).astype(np.uint8)[:, first:last]
         if entry.strides is not None and row_pitch(entry) is None:
-            dtype = DTYPES[entry.dtype]
-            cells = self._strided_raw(entry)[np.asarray(at)]
-            return np.ascontiguousarray(cells).reshape(len(at), entry.cols * dtype.block_bytes)
-        return self._segments(entry, at, 0, DTYPES[entry.dtype].row_bytes(entry.cols))
+            cells = self._strided_raw(entry)[np.asarray(at), first:last]
+            return np.ascontiguousarray(cells).reshape(len(at), (last - first) * dtype.block_bytes)
+        return self._segments(entry, at, dtype.row_bytes(first), dtype.row_bytes(max(0, last - first)))
 
     def scales(self, entry: TensorEntry, rows: Rows, cols: Rows) -> F32:
         """The scale of every value [len(rows), len(cols)]; see `begat.types.Reader`."""

@@ -118,5 +118,6 @@ def _odd_sizes(model: Canonical, tower: str, extra: Sequence[int], rest: Sequenc
 
 def _size(model: Canonical, key: TensorKey) -> float:
     t = model.tensors[key]
-    values = model.read(key, None if t.is_vector else np.arange(0, t.shape[0], max(1, t.shape[0] // 32), dtype=np.int64))
+    rows = range(min(t.shape[0], 1 << 20)) if t.is_vector else np.arange(0, t.shape[0], max(1, t.shape[0] // 32), dtype=np.int64)
+    values = model.read(key, rows)
     return float(np.sqrt(np.square(values, dtype=np.float64).mean()))

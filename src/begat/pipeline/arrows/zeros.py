@@ -54,7 +54,7 @@ def _matrix(pair: Pair, i: int, keys: list[TensorKey]) -> tuple[float, float, bo
     entry = pair.child.checkpoint.entries[pair.child.tensors[key].name]
     if entry.scaling is not None or DTYPES[entry.dtype].mantissa is None:
         return None  # a quantisation grid has zeros of its own
-    n = pair.child.tensors[key].shape[0]
+    n = min(m.tensors[key].shape[0] for m in (pair.parent, pair.child))  # a vocabulary may have grown
     at = np.sort(generator(pair.seed, "zeros", str(key)).permutation(n)[:_ROWS]).astype(np.int64)
     x, y = pair.parent.read(key, at), pair.child.read(key, at)
     gone = (y == 0) & (x != 0)
