@@ -161,6 +161,7 @@ class Checkpoint:
         notes: caveats about how it was read, for the report.
         unread: weights that are not decoded, and their helpers, by name. Those among `entries` are there with their stored bytes,
             which say nothing of their values; the others are among `skipped`.
+        stored: all tensors as the files have them, before scales and packed words were taken together; of an adapter its own.
     """
 
     path: Path
@@ -173,6 +174,7 @@ class Checkpoint:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     unread: Mapping[str, Unread] = field(default_factory=dict)
+    stored: tuple[TensorEntry, ...] = ()
 
     def read(self, name: str, rows: Rows | None = None, cols: slice | I64 | None = None) -> F32:
         """Rows (all by default) of the matrix view of tensor `name`, float32."""

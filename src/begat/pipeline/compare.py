@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ from begat.pipeline.exact import ExactResult
 from begat.pipeline.expert_partners import NOTHING_LOOKED_AT, Matched, match_experts
 from begat.pipeline.facts import gather_facts, power_statement, trained_state
 from begat.pipeline.headline import config_words, coverage_words, equal_words
-from begat.pipeline.inherit import common_keys, full_map, sampled_map
+from begat.pipeline.inherit import full_map, sampled_map
 from begat.pipeline.kind import describe
 from begat.pipeline.parts import aligned_parts, find_parts, tables_open
+from begat.pipeline.same_content import SameContent, content_words, equal_by_content, same_content, unresolved
 from begat.pipeline.sampling import PUBLIC_SEED, seed_of
 from begat.pipeline.towers import Chosen, Copies, choose, copies, paid
-from begat.pipeline.words import caveats, example_tensor, shape_words
+from begat.pipeline.untestable import nothing_comparable
+from begat.pipeline.words import caveats
 from begat.source import open_checkpoint
 from begat.types import Accounting, Checkpoint, EqualityResult, MapCell, PartResult, Progress, TensorKey, Verdict
 from begat.verdict import POLICY, Judgement, judge
@@ -76,14 +78,22 @@ def compare(
         a `Verdict`, whose `log10_e` is an e-value: under independence it reaches 10^k with probability at most 10^-k.
 
     Raises:
-        InputError: unreadable or damaged input, the same path twice, no tensor role in common.
+        InputError: unreadable or damaged input, the same path twice. Two models with nothing comparable are no error: the verdict
+            is then "cannot-test", or "identical" where they hold the same tensors.
     """
     if map not in MAPS:
         raise InputError("unknown kind of map", expected=" / ".join(MAPS), found=map)
     start = time.perf_counter()
     ca, cb = _open_two(a, b, base)
     try:
-        return _compare(ca, cb, map, nonce, published, align, base, progress, start)
+        whole = same_content(ca, cb, progress)
+        try:
+            return _compare(ca, cb, map, nonce, published, align, base, progress, start, whole)
+        except InputError:
+            if whole is None:
+                raise
+            # begat cannot make sense of them, yet they are equal
+            return _compare(ca, cb, map, nonce, published, align, base, progress, start, whole, unresolved)
     finally:
         ca.reader.close()
         cb.reader.close()
@@ -91,9 +101,9 @@ def compare(
 
 def _compare(
     ca: Checkpoint, cb: Checkpoint, map: str, nonce: str, published: bool, align: bool, base: str | Path | None,
-    progress: Progress | None, start: float,
+    progress: Progress | None, start: float, whole: SameContent | None, read_names: Callable[[Checkpoint], Canonical] = resolve,
 ) -> Verdict:  # fmt: skip
-    found = pairings(resolve(ca), resolve(cb))
+    found = pairings(read_names(ca), read_names(cb))
     seed = seed_of(found[0].a, found[0].b, nonce)
     mode = ("full" if ca.nbytes + cb.nbytes <= SMALL else "sampled") if map == "auto" else map
     adapter = _adapter_alone(ca, cb)
@@ -106,25 +116,27 @@ def _compare(
     if not adapter:
         cells = full_map(posed, mb, progress) if mode == "full" else sampled_map(posed, mb, seed)
     same = equality(ma, mb, cells, seed, mode == "full", progress) if experts.posed is None else different(cells, mode == "full")
+    same = same if whole is None else EqualityResult("identical", True, whole.values, 1.0, "", "", ())
     parts = find_parts(exact.axes, cells, POLICY, _moved(ma, mb), experts)
     alignment = None if adapter or not align else _aligned(ma, mb, exact, same, parts, experts, seed, mode, progress)
-    if not adapter:
-        _require_something(ma, mb, exact, same, alignment)
     alignment, again = paid(alignment, chosen.price), Copies((), (), ma) if adapter else copies(chosen, seed)
     read = coverage(again.a, mb, (*exact.axes, *again.axes), alignment, tested=same is None or same.relation not in ("identical", "on-grid"))
+    read = read if whole is None else (replace(read[0], gaps=()), replace(read[1], gaps=()))
     power = power_statement(exact.axes, read)
     beside = published_statistics(ma, mb, published) if cells else ()
     trained = trained_state(ma, mb, exact, parts, cells)
     parts = (*tables_open(aligned_parts(parts, alignment), ma, mb), *again.parts)
-    facts = gather_facts(ma, mb, exact, same, parts, power, trained, alignment, adapter, read)
+    parts = parts if whole is None else equal_by_content(parts)
+    untestable = adapter or nothing_comparable(ma, mb, exact.axes, alignment)
+    facts = gather_facts(ma, mb, exact, same, parts, power, trained, alignment, untestable, read)
     judgement = judge(facts)
     told = _told(ma, mb, judgement, cells, seed, mode, exact, experts)
     equal = equal_parts(ma, mb, cells) if judgement.verdict in ("no-evidence", "cannot-test") and not adapter else ()
     told_apart = config_differences(ca.config, cb.config) if judgement.verdict in ("identical", "re-encoded") else ()
-    more = (_from_base(ca, cb, base), equal_words(equal), config_words(told_apart), "" if adapter else coverage_words(read))
+    more = (_from_base(ca, cb, base), equal_words(equal), config_words(told_apart), "" if untestable else coverage_words(read))
     return Verdict(
         verdict=judgement.verdict,
-        sentence=" ".join(filter(None, (judgement.sentence, *more))),
+        sentence=" ".join(filter(None, (judgement.sentence, content_words(whole), *more))),
         a=_path(ca),
         b=_path(cb),
         log10_e=mixed_log10_e(exact.log10_e, alignment.log10_e if alignment else None),
@@ -145,7 +157,7 @@ def _compare(
         power=power,
         accounting=(_accounting(ma, mb, experts.only_a(ma)), _accounting(mb, ma, experts.only_b(mb))),
         caveats=(*caveats(ma, mb, judgement.verdict, same, alignment), *exact.notes, *chosen.notes),
-        bytes_read=ca.reader.bytes_read + cb.reader.bytes_read,
+        bytes_read=ca.reader.bytes_read + cb.reader.bytes_read + (whole.bytes_read if whole else 0),
         bytes_total=ca.nbytes + cb.nbytes,
         seconds=time.perf_counter() - start,
         replay=_replay(ca, cb, seed, map, nonce, published, align, base, exact),
@@ -233,26 +245,6 @@ def _from_base(ca: Checkpoint, cb: Checkpoint, base: str | Path | None) -> str:
                 "for that model is asked by begat decompose."
             )
     return ""
-
-
-def _require_something(
-    a: Canonical, b: Canonical, exact: ExactResult, same: EqualityResult | None, alignment: Alignment | None
-) -> None:
-    """No axis in common is an input error, unless there is at least something equal or aligned to talk about."""
-    if any(axis.tests for axis in exact.axes) or (same is not None and same.relation in ("identical", "on-grid")):
-        return
-    if alignment is not None and any(r.log10_e is not None for r in alignment.routes):
-        return
-    for model in (a, b):
-        if not model.tensors:
-            raise InputError("no tensor with a name begat knows", file=model.checkpoint.path, tensor=next(iter(model.unmapped), None),
-                             expected="names of a supported architecture", found=f"{len(model.unmapped)} unknown names",
-                             fix="see docs/formats.md for the supported names")  # fmt: skip
-    if not common_keys(a, b) or not _shared_widths(a, b):
-        raise InputError(
-            f"has no axis in common with {printable(b.checkpoint.path)}", file=a.checkpoint.path, tensor=example_tensor(a),
-            expected=shape_words(a), found=shape_words(b), fix="compare models of one shape",
-        )  # fmt: skip
 
 
 def _shared_widths(a: Canonical, b: Canonical) -> bool:

@@ -30,6 +30,7 @@ from begat.signals.grid import (
     step_agreement,
 )
 from begat.source.dtypes import DTYPES
+from begat.source.pieces import PIECE, pieces, runs
 from begat.types import F32, EqualityResult, MapCell, Progress, TensorEntry, TensorKey
 
 _ROWS = 16
@@ -78,9 +79,8 @@ def different(cells: Sequence[MapCell], complete: bool) -> EqualityResult:
 def _varies(model: Canonical, key: TensorKey) -> bool:
     """Not all values are one: untrained gains and biases are equal in all models."""
     t = model.tensors[key]
-    spans = [None] if t.is_vector else _spans(*t.shape)
     first: float | None = None
-    for at in spans:
+    for at in runs(t.shape[0], PIECE) if t.is_vector else _spans(*t.shape):
         values = model.read(key, at)
         first = float(values.flat[0]) if first is None else first
         if (values != first).any():
@@ -147,15 +147,15 @@ def _tied(model: Canonical, key: TensorKey, other: Canonical) -> bool:
 
 
 def _spans(rows: int, cols: int) -> Iterator[range]:
-    step = max(1, (1 << 22) // max(1, cols))
-    return (range(i, min(i + step, rows)) for i in range(0, rows, step))
+    return runs(rows, max(1, PIECE // max(1, cols)))
 
 
 def _same_bytes(a: Canonical, b: Canonical, x_name: str, y_name: str) -> bool:
     x, y = a.checkpoint.entries[x_name], b.checkpoint.entries[y_name]
     if (x.dtype, x.shape) != (y.dtype, y.shape):
         return False
-    return all(np.array_equal(a.checkpoint.raw(x_name, at), b.checkpoint.raw(y_name, at)) for at in _spans(x.rows, x.cols))
+    cuts = pieces(x)
+    return all(np.array_equal(a.checkpoint.raw(x_name, *at), b.checkpoint.raw(y_name, *at)) for at in cuts)
 
 
 def _same_values(a: Canonical, b: Canonical, name: str) -> bool:
@@ -166,8 +166,8 @@ def _same_values(a: Canonical, b: Canonical, name: str) -> bool:
     if x.dtype == y.dtype:
         return _same_bytes(a, b, name, name)
     far = size = 0.0
-    for at in _spans(x.rows, x.cols):
-        u, v = a.checkpoint.read(name, at), b.checkpoint.read(name, at)
+    for at in pieces(x):
+        u, v = a.checkpoint.read(name, *at), b.checkpoint.read(name, *at)
         far, size = far + float(np.square(u - v).sum()), size + float(np.square(u).sum())
     return far <= _CHANGE**2 * size
 
@@ -242,7 +242,16 @@ def _vector(fine: Canonical, coarse: Canonical, key: TensorKey) -> Agreement:
     Rounding to a float type (the coarse model's own, or one it passed through) is no move, nor is a one added to all gains (some converters
     store gain - 1).
     """
-    x, y = fine.read(key), coarse.read(key)
+    n, each = fine.tensors[key].shape[0], [_piece(fine, coarse, key, at) for at in runs(fine.tensors[key].shape[0], PIECE)]
+    words = {found.grid for found in each}
+    if any(found.ok < found.n for found in each) or len(words - {""}) > 1:
+        return Agreement(n, 0, 0, n, 0, "")
+    return replace(_equal(n), grid=max(words, default=""))
+
+
+def _piece(fine: Canonical, coarse: Canonical, key: TensorKey, at: range) -> Agreement:
+    """The same of a run of a vector; nobody's gains are longer than one."""
+    x, y = fine.read(key, at), coarse.read(key, at)
     offset = float(np.median(y - x))
     if key.role.endswith(".gain") and abs(abs(offset) - 1) < 0.02:
         x = x + np.float32(np.sign(offset))

@@ -26,7 +26,7 @@ from begat.verdict.trained import judge_trained
 
 def gather_facts(
     ma: Canonical, mb: Canonical, exact: ExactResult, same: EqualityResult | None, parts: Sequence[PartResult],
-    power: PowerStatement | None, trained: TrainedState | None, alignment: Alignment | None, adapter: str, read: Sequence[Coverage],
+    power: PowerStatement | None, trained: TrainedState | None, alignment: Alignment | None, untestable: str, read: Sequence[Coverage],
 ) -> Facts:  # fmt: skip
     """The facts that the decision table asks for, and the words of its sentences."""
     log10_e = mixed_log10_e(exact.log10_e, alignment.log10_e if alignment else None)
@@ -35,7 +35,7 @@ def gather_facts(
     reachable = max(best, best_log10_e(alignment)) >= POLICY.dependence_log10_e
     dependent, without = (any(p.status == status for p in parts) for status in ("dependent", "no-evidence"))
     hits, sampled = (sum(getattr(x, n) for x in exact.axes) for n in ("hits", "sampled"))
-    why = adapter or ("" if reachable else why_not(exact))
+    why = untestable or ("" if reachable else why_not(exact))
     words = {
         "a": f"“{labels(ma, mb)[0]}”", "b": f"“{labels(ma, mb)[1]}”", "hits": f"{hits:,}", "sampled": f"{sampled:,}",
         "expected": f"{sum(x.expected for x in exact.axes):,.0f}", "p": power_of_ten(exact.log10_p),

@@ -19,12 +19,6 @@ from begat.types import EqualityResult, ExpertMatch
 _EXPERTS_NAMED = 6
 
 
-def example_tensor(model: Canonical) -> str | None:
-    """A tensor whose shape shows the model's size, by its stored name."""
-    key = next((k for k in sorted(model.tensors) if k.role.endswith("up.weight") or k.role == "chain.weight"), None)
-    return None if key is None else model.tensors[key].name
-
-
 def shape_words(model: Canonical) -> str:
     """Width, depth and MLP size of every tower."""
     words = []
@@ -127,7 +121,7 @@ def caveats(
     """What a reader must know before quoting the verdict."""
     out = [f"{name}: {printable(note, 400)}" for name, m in (("A", a), ("B", b)) for note in m.checkpoint.notes]
     for name, m in (("A", a), ("B", b)):
-        if m.unmapped:
+        if m.unmapped and not (same is not None and same.relation == "identical"):
             out.append(f"{name}: {len(m.unmapped)} tensors have names begat does not know and were not compared (listed below).")
     out += _not_searched(a, b, verdict, alignment)
     if verdict == "no-evidence":

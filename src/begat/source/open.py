@@ -138,6 +138,7 @@ def assemble(where: Path, format_name: str, files: list[Path], parsed: list[Pars
         files=tuple(dict.fromkeys([*files, *beside])),
         reader=reader,
         skipped=(*packed.skipped, *scaled.skipped, *(s for p in parsed for s in p.skipped)),
+        stored=tuple(e for p in parsed for e in p.entries),
         notes=(*(n for p in parsed for n in p.notes), *scaled.notes),
         unread={**{name: u for p in parsed for name, u in p.unread.items()}, **packed.unread, **scaled.unread},
     )

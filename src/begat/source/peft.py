@@ -259,6 +259,7 @@ def _merged(folder: Path, file: Path, parsed: ParsedFile, config: _Config, base:
         skipped=(*base.skipped, *parsed.skipped),
         notes=(*base.notes, *parsed.notes, note),
         unread={**base.unread, **parsed.unread},
+        stored=parsed.entries,
     )
 
 
