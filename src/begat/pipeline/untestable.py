@@ -29,7 +29,7 @@ def nothing_comparable(
         return ""
     unknown = [_unknown(name, m) for name, m in (("A", a), ("B", b)) if not m.tensors]
     if unknown:
-        return "; ".join(unknown) + "; only equal tensors could have been seen, and they are not equal"
+        return "; ".join(unknown) + "; it could only have been seen that all their tensors are equal, and not all are"
     common = {k.tower for k in a.tensors} & {k.tower for k in b.tensors}
     if not common:
         return f"their architectures have nothing in common (A is {shape_words(a)}; B is {shape_words(b)})"
