@@ -77,5 +77,14 @@ class InputError(BegatError):
         return line if self.fix is None else f"{line}; fix: {printable(self.fix, 400)}"
 
 
+class UntestableError(InputError):
+    """The input is sound, but begat has no test for it: a result for programs that can show none."""
+
+    def reason(self) -> str:
+        """The error as a clause, without the file."""
+        found = f" (found {printable(self.found)})" if self.found is not None else ""
+        return f"it {self.problem}{found}" + ("" if self.fix is None else f"; {printable(self.fix, 400)}")
+
+
 class MissingExtraError(InputError):
     """A format needs an optional package that is not installed."""

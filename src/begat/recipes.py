@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: what a recipe may be called
-METHODS = ("copy", "linear", "slerp", "task-arithmetic", "ties", "dare", "stitched", "layered", "low-rank", "partial", "unexplained", "adapter")
+METHODS = ("copy", "linear", "slerp", "task-arithmetic", "ties", "dare", "stitched", "layered", "low-rank", "partial", "unexplained", "adapter", "cannot-test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Decomposition:
     """How the child is composed of its parents.
 
     Attributes:
-        method: one of `METHODS`. sentence: the recipe in one line.
+        method: one of `METHODS`; "cannot-test": nothing of the child is comparable, and the sentence says why. sentence: the recipe in one line.
         form: "plain" (child = sum of c_i P_i) or "task" (child - base = sum of c_i (P_i - base)).
         coefficients: one per parent, over all matrices; empty where none is meant ("adapter").
         residual, condition: as in `PartFit`, over all matrices.

@@ -78,7 +78,11 @@ def sharded(path: Path, tensors: Tensors) -> Path:
 def as_torch(path: Path, tensors: Tensors, **more: Any) -> Path:
     torch = pytest.importorskip("torch")
     path.mkdir()
-    torch.save({n: torch.from_numpy(np.array(w)) for n, w in tensors.items()}, path / "pytorch_model.bin", **more)
+    torch.save(
+        {n: torch.from_numpy(np.array(w)) for n, w in tensors.items()},
+        path / "pytorch_model.bin",
+        **more,
+    )
     return path
 
 
@@ -97,7 +101,9 @@ WAYS: dict[str, Callable[[Path, Tensors], Path]] = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", ["cnn", "llama", "unnamed"])
 def test_the_same_tensors_are_identical(way: str, kind: str, tmp_path: Path) -> None:
-    tensors, config = (cnn(), None) if kind == "cnn" else llama(np.random.default_rng(3), num_hidden_layers=2)
+    tensors, config = (
+        (cnn(), None) if kind == "cnn" else llama(np.random.default_rng(3), num_hidden_layers=2)
+    )
     if kind == "unnamed":
         tensors, config = {f"x.{i}": w for i, w in enumerate(tensors.values())}, None
     a, b = folder(tmp_path / "a", tensors, config), WAYS[way](tmp_path / "b", tensors)
@@ -121,16 +127,28 @@ def test_it_is_presented(tmp_path: Path) -> None:
 
 
 CHANGES: dict[str, Callable[[Tensors], Tensors]] = {
-    "one value of one tensor": lambda t: t | {"features.2.conv.weight": _poked(t["features.2.conv.weight"])},
+    "one value of one tensor": lambda t: (
+        t | {"features.2.conv.weight": _poked(t["features.2.conv.weight"])}
+    ),
     "one integer": lambda t: t | {"features.3.bn.num_batches_tracked": np.array(44)},
     "a number type": lambda t: t | {"classes": t["classes"].astype(np.int64)},
-    "a shape": lambda t: t | {"features.0.conv.weight": t["features.0.conv.weight"].reshape(12, 12, 9)},
+    "a shape": lambda t: (
+        t | {"features.0.conv.weight": t["features.0.conv.weight"].reshape(12, 12, 9)}
+    ),
     "a tensor more": lambda t: t | {"more": np.arange(4, dtype=np.float32)},
     "a copy more": lambda t: t | {"more": t["features.0.conv.weight"]},
-    "a tensor twice for another": lambda t: t | {"features.0.conv.weight": t["features.1.conv.weight"]},
-    "the sign of a zero": lambda t: t | {"features.0.bn.weight": np.r_[t["features.0.bn.weight"][:-1], [-0.0]].astype(np.float32)},
-    "training": lambda t: {n: noisy({n: w}, RNG, 0.01)[n] if w.dtype == np.float32 and w.size else w for n, w in t.items()},
-}  # fmt: skip
+    "a tensor twice for another": lambda t: (
+        t | {"features.0.conv.weight": t["features.1.conv.weight"]}
+    ),
+    "the sign of a zero": lambda t: (
+        t
+        | {"features.0.bn.weight": np.r_[t["features.0.bn.weight"][:-1], [-0.0]].astype(np.float32)}
+    ),
+    "training": lambda t: {
+        n: noisy({n: w}, RNG, 0.01)[n] if w.dtype == np.float32 and w.size else w
+        for n, w in t.items()
+    },
+}
 
 
 def _poked(w: np.ndarray) -> np.ndarray:
@@ -150,26 +168,49 @@ def test_anything_else_is_not(change: str, tmp_path: Path) -> None:
 
 
 def test_constants_are_equal_in_all_models(tmp_path: Path) -> None:
-    flat = {"a.gain": np.ones(900, np.float32), "b.bias": np.zeros((30, 30), np.float32), "n": np.array(7)}
+    flat = {
+        "a.gain": np.ones(900, np.float32),
+        "b.bias": np.zeros((30, 30), np.float32),
+        "n": np.array(7),
+    }
     v = begat.compare(folder(tmp_path / "a", flat), folder(tmp_path / "b", flat))
     assert v.verdict == "cannot-test"
-    assert begat.compare(folder(tmp_path / "c", flat | {"w": np.arange(3.0)}), folder(tmp_path / "d", flat | {"w": np.arange(3.0)})).verdict == "identical"
+    assert (
+        begat.compare(
+            folder(tmp_path / "c", flat | {"w": np.arange(3.0)}),
+            folder(tmp_path / "d", flat | {"w": np.arange(3.0)}),
+        ).verdict
+        == "identical"
+    )
 
 
 def test_layers_in_another_order_are_the_same_tensors_at_another_place(tmp_path: Path) -> None:
     tensors, config = llama(np.random.default_rng(4), num_hidden_layers=4)
-    swapped = {n.replace(".0.", ".x.").replace(".2.", ".0.").replace(".x.", ".2."): w for n, w in tensors.items()}
-    v = begat.compare(folder(tmp_path / "a", tensors, config), folder(tmp_path / "b", swapped, config))
-    assert v.verdict == "identical" and "in another order: 18 of 39 tensors stand at another place" in v.sentence
+    swapped = {
+        n.replace(".0.", ".x.").replace(".2.", ".0.").replace(".x.", ".2."): w
+        for n, w in tensors.items()
+    }
+    v = begat.compare(
+        folder(tmp_path / "a", tensors, config), folder(tmp_path / "b", swapped, config)
+    )
+    assert (
+        v.verdict == "identical"
+        and "in another order: 18 of 39 tensors stand at another place" in v.sentence
+    )
     assert {p.status for p in v.parts} == {"dependent"}
 
 
 def test_files_that_hold_what_is_not_read_are_compared_byte_by_byte(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    state = {n: torch.from_numpy(np.array(w)) for n, w in cnn().items()} | {"phase": torch.full((3,), 1j, dtype=torch.complex64)}
+    state = {n: torch.from_numpy(np.array(w)) for n, w in cnn().items()} | {
+        "phase": torch.full((3,), 1j, dtype=torch.complex64)
+    }
     for name, value in (("a", 1j), ("b", 1j), ("c", 2j)):
         (tmp_path / name).mkdir()
-        torch.save(state | {"phase": torch.full((3,), value, dtype=torch.complex64)}, tmp_path / name / "pytorch_model.bin")
+        torch.save(
+            state | {"phase": torch.full((3,), value, dtype=torch.complex64)},
+            tmp_path / name / "pytorch_model.bin",
+        )
     shutil.copy(tmp_path / "a" / "pytorch_model.bin", tmp_path / "b" / "pytorch_model.bin")
     assert begat.compare(tmp_path / "a", tmp_path / "b").verdict == "identical"
     assert begat.compare(tmp_path / "a", tmp_path / "c").verdict == "cannot-test"
@@ -180,7 +221,9 @@ def test_a_tensor_that_torch_stores_once_under_two_names(tmp_path: Path) -> None
     tensors = {n: w for n, w in cnn().items() if w.size}
     state = {n: torch.from_numpy(np.array(w)) for n, w in tensors.items()}
     (tmp_path / "a").mkdir()
-    torch.save(state | {"again": state["features.0.conv.weight"]}, tmp_path / "a" / "pytorch_model.bin")
+    torch.save(
+        state | {"again": state["features.0.conv.weight"]}, tmp_path / "a" / "pytorch_model.bin"
+    )
     assert begat.compare(tmp_path / "a", folder(tmp_path / "b", tensors)).verdict == "identical"
 
 
@@ -195,14 +238,17 @@ def test_quantised_files(tmp_path: Path) -> None:
 
 
 def test_copies_of_what_begat_refuses_are_identical(tmp_path: Path) -> None:
-    """A value that is not finite, tensors that do not fit each other: an error, but not between copies."""
+    """A value that is not finite, tensors that do not fit each other: an error, but not between
+    copies."""
     tensors, config = llama(np.random.default_rng(5), num_hidden_layers=2)
     tensors["model.layers.1.mlp.up_proj.weight"] = tensors["model.layers.1.mlp.up_proj.weight"][:-5]
     tensors["model.norm.weight"] = np.full(96, np.nan, np.float32)
     a, b = folder(tmp_path / "a", tensors, config), folder(tmp_path / "b", tensors, config)
     assert begat.compare(a, b).verdict == "identical"
     with pytest.raises(InputError):
-        begat.compare(a, folder(tmp_path / "c", *llama(np.random.default_rng(6), num_hidden_layers=2)))
+        begat.compare(
+            a, folder(tmp_path / "c", *llama(np.random.default_rng(6), num_hidden_layers=2))
+        )
 
 
 def test_the_same_file_twice_is_still_an_error(tmp_path: Path) -> None:
@@ -223,9 +269,13 @@ def test_an_adapter_and_its_copy(tmp_path: Path) -> None:
     for name, alpha in (("a", 8), ("b", 8), ("c", 16)):
         (tmp_path / name).mkdir()
         rng = np.random.default_rng(7)
-        factors = {f"base_model.model.x.lora_{s}.weight": rng.random((4, 4), np.float32) for s in "AB"}
+        factors = {
+            f"base_model.model.x.lora_{s}.weight": rng.random((4, 4), np.float32) for s in "AB"
+        }
         save_file(factors, tmp_path / name / "adapter_model.safetensors")
-        (tmp_path / name / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": alpha}))
+        (tmp_path / name / "adapter_config.json").write_text(
+            json.dumps({"peft_type": "LORA", "r": 4, "lora_alpha": alpha})
+        )
     assert begat.compare(tmp_path / "a", tmp_path / "b").verdict == "identical"
 
 
@@ -235,17 +285,22 @@ def test_an_ordinary_pair_reads_next_to_nothing_more(tmp_path: Path) -> None:
     tensors, config = llama(rng, hidden_size=192, intermediate_size=512, vocab_size=1000)
     up = "model.layers.3.mlp.up_proj.weight"
     others = {
-        "child": noisy(tensors, rng, 0.1), "stranger": llama(rng, hidden_size=192, intermediate_size=512, vocab_size=1000)[0],
-        "one matrix": tensors | {up: noisy({up: tensors[up]}, rng, 0.1)[up]}, "merged": {n: 0.5 * w for n, w in tensors.items()},
-        "shapes": llama(rng, hidden_size=192, intermediate_size=500, vocab_size=1000)[0], "types": {n: w.astype(BF16) for n, w in tensors.items()},
-    }  # fmt: skip
+        "child": noisy(tensors, rng, 0.1),
+        "stranger": llama(rng, hidden_size=192, intermediate_size=512, vocab_size=1000)[0],
+        "one matrix": tensors | {up: noisy({up: tensors[up]}, rng, 0.1)[up]},
+        "merged": {n: 0.5 * w for n, w in tensors.items()},
+        "shapes": llama(rng, hidden_size=192, intermediate_size=500, vocab_size=1000)[0],
+        "types": {n: w.astype(BF16) for n, w in tensors.items()},
+    }
     a = open_checkpoint(folder(tmp_path / "a", tensors, config))
     for name, other in others.items():
         b = open_checkpoint(folder(tmp_path / name, other, config))
         before = a.reader.bytes_read + b.reader.bytes_read
         assert same_content(a, b) is None
         assert a.reader.bytes_read + b.reader.bytes_read == before
-        assert _read_by(lambda b=b: same_content(a, b)) < (0.02 * (a.nbytes + b.nbytes) if name not in ("shapes", "types") else 1)
+        assert _read_by(lambda b=b: same_content(a, b)) < (
+            0.02 * (a.nbytes + b.nbytes) if name not in ("shapes", "types") else 1
+        )
 
 
 def _read_by(work: Callable[[], object]) -> int:
@@ -268,7 +323,10 @@ def _read_by(work: Callable[[], object]) -> int:
 
 def test_a_sparse_change_deep_inside_is_found(tmp_path: Path) -> None:
     """What a few bytes of every tensor do not show is read whole before "identical" is said."""
-    tensors = {"w": RNG.standard_normal((3000, 1500)).astype(np.float32), "v": RNG.standard_normal(9_000_000).astype(np.float32)}
+    tensors = {
+        "w": RNG.standard_normal((3000, 1500)).astype(np.float32),
+        "v": RNG.standard_normal(9_000_000).astype(np.float32),
+    }
     a = folder(tmp_path / "a", tensors)
     assert begat.compare(a, folder(tmp_path / "b", renamed(tensors))).verdict == "identical"
     for i, name in enumerate(tensors):

@@ -48,10 +48,10 @@ def edits(toy: Toy) -> Iterator[tuple[dict[str, int], int]]:
     """(sizes of tables, entries of the tokenizer)."""
     names = tables(toy)
     n = len(toy.pieces[names[0]].values)
-    yield from (({t: n + by for t in names}, n + by if with_words else 0) for by, with_words in (
+    yield from ((dict.fromkeys(names, n + by), n + by if with_words else 0) for by, with_words in (
         (-40, True), (-1, False), (1, True), (64, False)))  # fmt: skip
-    yield {t: n - 30 for t in names}, n
-    yield {t: n + 3 for t in names}, n + 200
+    yield dict.fromkeys(names, n - 30), n
+    yield dict.fromkeys(names, n + 3), n + 200
     if len(names) > 1:
         first, last = names[0], names[-1]
         yield from (({last: n - 7}, n), ({first: n - 7}, n), ({first: n + 9, last: n - 9}, n + 9))
@@ -91,7 +91,10 @@ def _hold(kind: str, root: Path, some: slice) -> None:
         for x, y in ((a, folder), (folder, a)):
             v = begat.compare(x, y, published=True, map="sampled" if i % 3 == 2 else "auto")
             assert v.verdict in DEPENDENT, (sizes, words, v.sentence)
-            assert begat.decompose(x, [y], full=bool(i % 2)).method not in ("unexplained", "cannot-test")
+            assert begat.decompose(x, [y], full=bool(i % 2)).method not in (
+                "unexplained",
+                "cannot-test",
+            )
         begat.decompose(folder, [stranger], a)
         begat.decompose(stranger, [folder], a)
         assert begat.compare(stranger, folder).verdict in ("no-evidence", "cannot-test")
@@ -103,7 +106,10 @@ def test_rows_of_transposed_tables_of_unlike_size(tmp_path: Path) -> None:
     """Stored [in, out], as ONNX and some exports have them, a longer vocabulary has longer rows."""
     rng = np.random.default_rng(2)
     toy = ARCHITECTURES["llama"](702)
-    a, b = (resolve(open_checkpoint(write(tmp_path / n, t))) for n, t in (("a", toy), ("b", resized(toy, {t: 300 for t in tables(toy)}, 0))))
+    a, b = (
+        resolve(open_checkpoint(write(tmp_path / n, t)))
+        for n, t in (("a", toy), ("b", resized(toy, dict.fromkeys(tables(toy), 300), 0)))
+    )
     turned = []
     for model in (a, b):
         tensors = dict(model.tensors)
@@ -114,7 +120,9 @@ def test_rows_of_transposed_tables_of_unlike_size(tmp_path: Path) -> None:
             file = tmp_path / f"{len(turned)}-{key.role}"
             file.write_bytes(values.astype("<f4").tobytes())
             entries = dict(model.checkpoint.entries)
-            entries[t.name] = replace(entry, shape=values.shape, dtype="F32", file=file, offset=0, nbytes=values.nbytes)
+            entries[t.name] = replace(
+                entry, shape=values.shape, dtype="F32", file=file, offset=0, nbytes=values.nbytes
+            )
             model = replace(model, checkpoint=replace(model.checkpoint, entries=entries))
             tensors[key] = replace(t, rows=range(values.shape[0]), cols=None, transposed=True)
             model = replace(model, tensors=tensors)

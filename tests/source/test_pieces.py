@@ -32,9 +32,17 @@ def sparse(folder: Path, tensors: Tensors, config: dict, huge: str) -> Path:
     folder.mkdir()
     header, body = {}, b""
     for name, w in tensors.items():
-        header[name] = {"dtype": "F32", "shape": list(w.shape), "data_offsets": [len(body), len(body) + w.nbytes]}
+        header[name] = {
+            "dtype": "F32",
+            "shape": list(w.shape),
+            "data_offsets": [len(body), len(body) + w.nbytes],
+        }
         body += w.tobytes()
-    header[huge] = {"dtype": "F32", "shape": [HUGE], "data_offsets": [len(body), len(body) + 4 * HUGE]}
+    header[huge] = {
+        "dtype": "F32",
+        "shape": [HUGE],
+        "data_offsets": [len(body), len(body) + 4 * HUGE],
+    }
     head = json.dumps(header).encode()
     with (folder / "model.safetensors").open("wb") as f:
         f.write(struct.pack("<Q", len(head)) + head + body)
@@ -53,7 +61,11 @@ def peak(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-WHERE = {"gain": "model.norm.weight", "another gain": "model.layers.0.self_attn.q_norm.weight", "no name": "odd.thing"}
+WHERE = {
+    "gain": "model.norm.weight",
+    "another gain": "model.layers.0.self_attn.q_norm.weight",
+    "no name": "odd.thing",
+}
 WORK: dict[str, Callable[[Path, Path, Path], object]] = {
     "compare": lambda a, b, same: begat.compare(a, b, published=True),
     "compare equals": lambda a, b, same: begat.compare(a, same),
@@ -100,7 +112,9 @@ def test_a_bias_or_gain_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 # --- pieces ---
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (7,), (100,), (3, 5), (1, 100), (100, 1), (40, 3, 2), (0, 4), (3, 0)])
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (7,), (100,), (3, 5), (1, 100), (100, 1), (40, 3, 2), (0, 4), (3, 0)]
+)
 @pytest.mark.parametrize("most", [1, 7, 64, 10_000])
 def test_pieces_cover_every_value_once(shape: tuple[int, ...], most: int, tmp_path: Path) -> None:
     entry = TensorEntry("w", shape, "F32", tmp_path / "x", 0, 4 * int(np.prod(shape)))
@@ -118,21 +132,35 @@ def test_elements_of_vectors_stored_in_any_shape(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     tensors, config = llama(rng, num_hidden_layers=2)
     model = resolve(open_checkpoint(write(tmp_path / "a", tensors, config)))
-    key = next(k for k in model.tensors if k.role == "attn.norm.gain" or k.role.endswith("norm.gain"))
+    key = next(
+        k for k in model.tensors if k.role == "attn.norm.gain" or k.role.endswith("norm.gain")
+    )
     whole = model.read(key)
     n = len(whole)
-    for at in (range(3, 9), range(0, 0), range(1, n, 2), np.array([5, 2, n - 1], dtype=np.int64), range(n)):
+    for at in (
+        range(3, 9),
+        range(0),
+        range(1, n, 2),
+        np.array([5, 2, n - 1], dtype=np.int64),
+        range(n),
+    ):
         assert np.array_equal(model.read(key, at), whole[np.asarray(at, dtype=np.int64)])
     for shape in ((n, 1), (1, n), (n // 2, 2)):
         entry = replace(model.checkpoint.entries[model.tensors[key].name], shape=shape)
         entries = {**model.checkpoint.entries, entry.name: entry}
         turned = replace(model, checkpoint=replace(model.checkpoint, entries=entries))
         for at in (range(3, 9), np.array([5, 2, n - 1], dtype=np.int64), None):
-            assert np.array_equal(turned.read(key, at), whole if at is None else whole[np.asarray(at)])
+            assert np.array_equal(
+                turned.read(key, at), whole if at is None else whole[np.asarray(at)]
+            )
     matrix = next(k for k in model.tensors if k.role == "mlp.up.weight")
     for k in (key, matrix):
         rows = model.tensors[k].shape[0]
-        for bad in (range(rows - 1, rows + 1), np.array([0, rows], dtype=np.int64), np.array([-1], dtype=np.int64)):
+        for bad in (
+            range(rows - 1, rows + 1),
+            np.array([0, rows], dtype=np.int64),
+            np.array([-1], dtype=np.int64),
+        ):
             with pytest.raises(IndexError):
                 model.read(k, bad)
 
@@ -144,7 +172,13 @@ def test_columns_of_block_types_are_read_alone(tmp_path: Path) -> None:
     for kind in ("Q8_0", "Q4_0", "Q6_K", "F16"):
         values = rng.standard_normal((6, 512)).astype(np.float32)
         dtype = getattr(gguf.GGMLQuantizationType, kind)
-        packed = values.astype(np.float16) if kind == "F16" else gguf.quants.quantize(values, dtype) if kind != "Q6_K" else None
+        packed = (
+            values.astype(np.float16)
+            if kind == "F16"
+            else gguf.quants.quantize(values, dtype)
+            if kind != "Q6_K"
+            else None
+        )
         if packed is not None:
             writer.add_tensor(f"blk.0.{kind}", packed, raw_dtype=dtype)
     writer.write_header_to_file()
@@ -159,17 +193,28 @@ def test_columns_of_block_types_are_read_alone(tmp_path: Path) -> None:
             assert np.array_equal(model.read(name, range(2, 5), cols), whole[2:5, cols])
             assert model.reader.bytes_read - before <= 3 * 4 * (len(range(512)[cols]) + 64)
         raw = model.raw(name)
-        assert np.array_equal(model.raw(name, range(1, 3), slice(32, 96)), raw[1:3, raw.shape[1] // 16 : 3 * raw.shape[1] // 16])
+        assert np.array_equal(
+            model.raw(name, range(1, 3), slice(32, 96)),
+            raw[1:3, raw.shape[1] // 16 : 3 * raw.shape[1] // 16],
+        )
 
 
 def test_a_tensor_stored_transposed_is_the_same_tensor(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
-    tensors = {"a": rng.standard_normal((30, 70)).astype(np.float32), "b": rng.standard_normal((70, 30)).astype(np.float32), "c": rng.random(9, np.float32)}
+    tensors = {
+        "a": rng.standard_normal((30, 70)).astype(np.float32),
+        "b": rng.standard_normal((70, 30)).astype(np.float32),
+        "c": rng.random(9, np.float32),
+    }
     plain = open_checkpoint(write(tmp_path / "a", tensors, {}))
-    turned = open_checkpoint(write(tmp_path / "b", {f"{n}.x": np.ascontiguousarray(w.T) for n, w in tensors.items()}, {}))
+    turned = open_checkpoint(
+        write(tmp_path / "b", {f"{n}.x": np.ascontiguousarray(w.T) for n, w in tensors.items()}, {})
+    )
     stored = tuple(replace(e, transposed=len(e.shape) == 2) for e in turned.stored)
     assert same_content(plain, turned) is None
     found = same_content(plain, replace(turned, stored=stored))
     assert found is not None and found.renamed and found.values == 2 * 2100 + 9
-    other = open_checkpoint(write(tmp_path / "c", {n: w if n != "b" else w + 1 for n, w in tensors.items()}, {}))
+    other = open_checkpoint(
+        write(tmp_path / "c", {n: w if n != "b" else w + 1 for n, w in tensors.items()}, {})
+    )
     assert same_content(other, replace(turned, stored=stored)) is None

@@ -72,7 +72,7 @@ TABLE: dict[str, Exits] = {
         "cannot test: the model, or every model of the index, leaves nothing to compare",
     ),
     "serve": Exits("ended by itself"),
-    "sketch": Exits("done"),
+    "sketch": Exits("done", cannot="cannot test: nothing of the model can be kept that a test could use"),
     "tree": Exits(
         "no two of the models are kin",
         "kin found",

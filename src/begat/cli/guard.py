@@ -56,10 +56,17 @@ def guarded(
             line = _line(program, err, missing)
         except BaseException:  # whatever is broken, the exit code is not 1
             line = f"a fault of {program}: {type(err).__name__}"
-        _say(f"{program}: error: {line}", err)
-        _leave(_code("ERROR"))
+        code = "CANNOT" if _untestable(err) else "ERROR"
+        _say(f"{program}: {'cannot test' if code == 'CANNOT' else 'error'}: {line}", err)
+        _leave(_code(code))
     finally:
         sys.stdout = before
+
+
+def _untestable(err: BaseException) -> bool:
+    """The input is sound, and there is no result to say so."""
+    errors = sys.modules.get("begat.errors")
+    return errors is not None and isinstance(err, errors.UntestableError)
 
 
 def _code(name: str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from begat.cli.exits import FOUND, NOTHING, epilog
+from begat.cli.exits import CANNOT, FOUND, NOTHING, epilog
 from begat.cli.output import OUTPUT, check_outputs, deliver, lazily
 from begat.cli.progress import StderrProgress
 
@@ -33,12 +33,12 @@ def search(
 
     MODEL is a folder or file as for `begat compare`, or a fingerprint made by `begat sketch`.
     """
-    from begat.index.ask import ask
+    from begat.index.ask import answer
 
     check_outputs({"--html": html}, (model, index, base))
-    found = ask(model, index, base=base, screened=screened, exact=exact, tree=tree, progress=StderrProgress())
+    found = answer(model, index, base=base, screened=screened, exact=exact, tree=tree, progress=StderrProgress())
     return deliver(
-        FOUND if found.relatives else NOTHING,
+        FOUND if found.relatives else CANNOT if found.untestable else NOTHING,
         lambda: click.echo(_JSON(found)) if as_json else _TEXT(found, str(model)),
         (html, lambda: _HTML(found, str(model))),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from begat.cli.exits import FOUND, NOTHING, epilog
+from begat.cli.exits import CANNOT, FOUND, NOTHING, epilog
 from begat.cli.output import OUTPUT, check_outputs, deliver, lazily
 from begat.cli.progress import StderrProgress
 
@@ -42,7 +42,7 @@ def tree(models: tuple[str, ...], svg: Path | None, newick: Path | None, graphml
     check_outputs({"--svg": svg, "--newick": newick, "--graphml": graphml, "--html": html}, models)
     found = family_tree(models, progress=StderrProgress())
     return deliver(
-        FOUND if found.edges else NOTHING,
+        FOUND if found.edges else NOTHING if found.tested else CANNOT,
         lambda: click.echo(_JSON(found)) if as_json else _TEXT(found),
         (svg, lambda: _SVG(found)),
         (newick, lambda: _NEWICK(found)),

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from begat.errors import InputError
+from begat.errors import InputError, UntestableError, printable
 from begat.fingerprint import Fingerprint
 from begat.fingerprint_file import is_fingerprint, load, loads
 from begat.index.search import relation
@@ -49,26 +49,42 @@ def family_tree(sources: Sequence[str | Path], *, most: int = MOST, progress: Pr
         most: models at most.
 
     Raises:
-        InputError: something cannot be read, a model is named twice, or there are fewer than two or too many.
+        InputError: something cannot be read, a model is named twice, or there are fewer than two or too many. A sound model of which
+            nothing can be tested is no error: the tree names it apart (`Tree.untested`).
     """
-    models = []
+    models: list[_Model] = []
+    untested: list[tuple[str, str]] = []
     for source in sources:
-        for model in _open(source, progress):
+        for model in _open(source, progress, untested):
             models.append(model)
             if len(models) > most:
                 raise InputError("too many models for a tree of every pair", file=source, expected=f"at most {most}", fix="name some of their fingerprints")
-    if len(models) < 2:
+    if len(models) + len(untested) < 2:
         raise InputError("a tree needs at least two models", found=len(models), fix="name models, fingerprint files, or an index that holds some")
-    return _tree(models, progress)
+    relations = _relations(models, progress)
+    tested = {i for r in relations if r.log10_e is not None for i in (r.a, r.b)}
+    if len(tested) < len(models):  # nothing is known of the others' kin, so they are not shown as having none
+        why = "it holds nothing of the size of anything in the other models"
+        untested += [(m.fingerprint.name, why) for i, m in enumerate(models) if i not in tested]
+        kept = {i: n for n, i in enumerate(sorted(tested))}
+        relations = [replace(r, a=kept[r.a], b=kept[r.b]) for r in relations if r.a in kept and r.b in kept]
+        models = [models[i] for i in kept]
+    return replace(_tree(models, relations), untested=tuple(untested))
 
 
 def family_of(ids: Sequence[str], store: Store, progress: Progress | None = None) -> Tree:
     """The family tree of models of an open index, its first nodes in the order of `ids`. InputError for an unknown id or a damaged fingerprint."""
-    return _tree([_Model(id, id[:12], loads(store.get(id), store.where)) for id in ids], progress)
+    models = [_Model(id, id[:12], loads(store.get(id), store.where)) for id in ids]
+    return _tree(models, _relations(models, progress))
 
 
-def _tree(models: Sequence[_Model], progress: Progress | None) -> Tree:
+def _tree(models: Sequence[_Model], relations: Sequence[Relation]) -> Tree:
     nodes = [Node(m.id, name) for m, name in zip(models, _names(models), strict=True)]
+    return infer(nodes, relations, shared_bits=True)
+
+
+def _relations(models: Sequence[_Model], progress: Progress | None) -> list[Relation]:
+    """The test of every pair."""
     unpacked = [Unpacked(m.fingerprint) for m in models]
     pairs = list(itertools.combinations(range(len(models)), 2))
     if progress:
@@ -82,7 +98,7 @@ def _tree(models: Sequence[_Model], progress: Progress | None) -> Tree:
             progress.step()
     if progress:
         progress.done()
-    return infer(nodes, relations, shared_bits=True)
+    return relations
 
 
 def _over_some_layers(r: Relation) -> Relation:
@@ -90,8 +106,8 @@ def _over_some_layers(r: Relation) -> Relation:
     return r if r.distance is None else replace(r, distance_sd=max(r.distance_sd, _UNEVEN * r.distance))
 
 
-def _open(source: str | Path, progress: Progress | None) -> Iterator[_Model]:
-    """The models that a source stands for."""
+def _open(source: str | Path, progress: Progress | None, untested: list[tuple[str, str]]) -> Iterator[_Model]:
+    """The models that a source stands for; one that no test can be made of goes to `untested`, with the reason."""
     place = os.fspath(source)
     if holds_index(place):
         with open_store(place) as store:
@@ -99,7 +115,11 @@ def _open(source: str | Path, progress: Progress | None) -> Iterator[_Model]:
                 yield _Model(f"{place}#{entry.id}", entry.id[:12], loads(store.get(entry.id), place))
         return
     path = Path(place)
-    fingerprint = load(path) if path.is_file() and is_fingerprint(path) else sketch(path, progress=progress)
+    try:
+        fingerprint = load(path) if path.is_file() and is_fingerprint(path) else sketch(path, progress=progress)
+    except UntestableError as err:
+        untested.append((printable(place, 200), err.reason()))
+        return
     yield _Model(str(path.absolute()), place, fingerprint)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -23,7 +23,7 @@ from begat.errors import InputError
 from begat.fingerprint import BITS, PROBE_BITS, Fingerprint, Probe
 from begat.fingerprint_file import digest, dumps, loads
 from begat.index.store import Entry, Store
-from begat.pipeline.fingerprints import FingerprintMatch, Unpacked, compare_fingerprints
+from begat.pipeline.fingerprints import FingerprintMatch, Unpacked, comparable, compare_fingerprints
 from begat.pipeline.probes import content_probes, order_probes
 from begat.stats.content import load_content_bank
 from begat.tree import Node, Relation, Tree, infer
@@ -34,6 +34,8 @@ from begat.verdict.policy import POLICY
 _NEAREST = 64
 #: models that are tested exactly at most, and of the relatives found those that are laid out in a tree
 SCREENED, IN_TREE = 128, 16
+#: models that are asked, where no test ran, whether one could have run; a larger index holds models of many sizes
+_ASKED = 256
 #: bits by which a probe must lie nearer than half to count in screening, in standard deviations of a stranger's distance
 _SIGMA = 3.0
 
@@ -94,6 +96,7 @@ class SearchResult:
         unreadable: (id, why) of entries that could not be tested.
         notes: caveats in words.
         seconds: wall time.
+        untestable: why no model of the index could be tested against the query, "" where one could: nothing found then says something.
     """
 
     query: str
@@ -111,6 +114,7 @@ class SearchResult:
     unreadable: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     seconds: float
+    untestable: str = ""
 
 
 def search(
@@ -164,8 +168,23 @@ def search(
         query=query.name, id=own, layers=query.layers, candidates=total, screened=len(ranked), tested=len(matches), needed_log10_e=POLICY.dependence_log10_e,
         relatives=relatives, leads=tuple(sorted(leads, key=lambda x: (x.differing, x.entry.id))), tree=tree, members=members,
         same=tuple(id for id in ranked if id == own), unreadable=tuple(unreadable), notes=_notes(query, ranked, screened),
-        seconds=time.perf_counter() - start,
+        seconds=time.perf_counter() - start, untestable="" if leads else _untestable(asked, store, matches, total),
     )  # fmt: skip
+
+
+def _untestable(query: Unpacked, store: Store, matches: Mapping[str, FingerprintMatch], total: int) -> str:
+    """Why nothing was tested; "" where a test ran, or could have run had screening let something pass."""
+    if not total:
+        return "the index holds no models"
+    if any(m.log10_e is not None for m in matches.values()) or total > _ASKED:
+        return ""
+    for entry in store.manifest():
+        try:
+            if comparable(query, Unpacked(loads(store.get(entry.id), entry.id))):
+                return ""
+        except InputError:
+            continue
+    return "no model of this index has anything of the sizes that it has (residual stream, units, heads), so that nothing can be compared"
 
 
 def screen(query: Fingerprint, store: Store, exact: bool = False) -> list[str]:

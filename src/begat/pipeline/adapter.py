@@ -29,6 +29,7 @@ _LN10 = 2.302585092994046
 _UNITS, _ROWS, _LAYERS = 384, 256, 16
 #: log10 of the e-value from which a base fits, after paying for the number of candidates
 FITS = 3.0
+_UNTESTED = "the adapter changes no layer whose units or value dims can be tested"
 
 Factors = dict[str, dict[str, str]]
 
@@ -52,8 +53,10 @@ def match_adapter(
     everyone = [adapter, *bases]
     seed = seed_of(everyone, nonce)
     found = tuple(_match(adapter, factors, resolve(b), i, len(bases), seed) for i, b in enumerate(bases))
+    tested = any(m.why != _UNTESTED for m in found)
     return Decomposition(
-        child=printable(adapter.path, 400), parents=tuple(printable(b.path, 400) for b in bases), base=None, method="adapter",
+        child=printable(adapter.path, 400), parents=tuple(printable(b.path, 400) for b in bases), base=None,
+        method="adapter" if tested else "cannot-test",
         sentence=_sentence(found, [printable(b.path.name) for b in bases], printable(adapter.path.name), _ranks(adapter, factors)), form="plain",
         coefficients=(), spread=(), residual=0.0, condition=1.0, parts=(), low_rank=(), arc=None, sparse=None, adapter=found,
         matched=len(factors), unmatched=(), mode="sampled", caveats=(
@@ -80,6 +83,8 @@ def _ranks(adapter: Checkpoint, factors: Factors) -> str:
 
 
 def _sentence(found: tuple[BaseMatch, ...], names: list[str], adapter: str, ranks: str) -> str:
+    if all(m.why == _UNTESTED for m in found):
+        return f"The adapter “{adapter}” ({ranks}) could not be tested: it changes no layer whose units or value dims can be tested."
     fitting = sorted((m for m in found if m.fits), key=lambda m: -m.z)
     if not fitting:
         return f"None of the candidates is shown to be the base of the adapter “{adapter}” ({ranks})."
@@ -127,7 +132,7 @@ def _match(adapter: Checkpoint, factors: Factors, base: Canonical, number: int, 
         at[keys[name]] = f
     tests = list(_tests(_Adapter(adapter, at), base, seed))
     if not tests:
-        return BaseMatch(number, False, 0.0, None, 0, "the adapter changes no layer whose units or value dims can be tested")
+        return BaseMatch(number, False, 0.0, None, 0, _UNTESTED)
     log10_e = sum(t.log_e for t in tests) / _LN10
     paid = log10_e - float(np.log10(candidates))
     z = sum(t.z for t in tests) / len(tests) ** 0.5

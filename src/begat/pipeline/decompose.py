@@ -27,6 +27,7 @@ from begat.canon.roles import ROLES
 from begat.errors import InputError, printable
 from begat.pipeline.counterparts import Counterparts, counterparts
 from begat.pipeline.lora import low_rank
+from begat.pipeline.no_counterpart import no_counterpart
 from begat.pipeline.recipe import Found, is_explained, recipe
 from begat.pipeline.sampling import check_finite, generator
 from begat.pipeline.steps import steps
@@ -70,7 +71,7 @@ def decompose(
         progress: told about long work; silent by default.
 
     Raises:
-        InputError: unreadable or damaged input, a checkpoint named twice, no parent, no tensor in common.
+        InputError: unreadable or damaged input, a checkpoint named twice, no parent.
     """
     start = time.perf_counter()
     _check(child, parents, base)
@@ -161,6 +162,10 @@ class _Run:
 
     def result(self, start: float) -> Decomposition:
         keys, unmatched = self._keys()
+        if not keys:
+            again = replay(self.checkpoints, self.seed, self.nonce, self.full, self.base is not None)
+            mode = "full" if self.full else "sampled"
+            return no_counterpart(self.child, self.parents, self.base, _names(self.checkpoints), unmatched, mode, start, again)
         sums = self._stream(keys)
         parts, explained = self._parts(sums)
         matrices = [s.moments for k, s in sums.items() if not self.child.tensors[k].is_vector]
@@ -198,9 +203,6 @@ class _Run:
             else:
                 keys.append(key)
         unmatched += [printable(n) for n in self.child.unmapped]
-        if not keys:
-            raise InputError("no tensor has a counterpart of equal shape in any parent", file=self.child.checkpoint.path,
-                             fix="begat compare says what the models have in common")  # fmt: skip
         return keys if self.full else self._some_experts(keys), tuple(unmatched)
 
     def _some_experts(self, keys: list[TensorKey]) -> list[TensorKey]:

@@ -122,15 +122,22 @@ class FingerprintMatch:
 
 @dataclass(slots=True)
 class Unpacked:
-    """A fingerprint with its bits as ±1, made once for many comparisons; per group which sites are copies of which."""
+    """A fingerprint with its bits as ±1, made once for many comparisons; per group which sites are copies of which; per tower the sizes
+    of its residual stream, as far as they are known.
+    """
 
     fingerprint: Fingerprint
     groups: dict[tuple[str, str, str, str, int], OrderBits] = field(default_factory=dict)
+    widths: dict[str, set[int]] = field(default_factory=dict)
     _signs: dict[int, F32] = field(default_factory=dict)
     _alike: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.groups = {g.key: g for g in self.fingerprint.orders}
+        for g in self.fingerprint.orders:
+            if g.axis == "residual":
+                for tower in {_place(self, p)[0] for p in g.place_S3.tolist()}:
+                    self.widths.setdefault(tower, set()).add(g.units)
 
     def signs(self, group: OrderBits) -> F32:
         """Bits as ±1 [S, M, K]."""
@@ -216,7 +223,7 @@ def _log_e(axis: str, tests: Sequence[SiteMatch]) -> float:
 def _tests(x: Unpacked, y: Unpacked, ga: OrderBits, gb: OrderBits) -> Iterator[SiteMatch]:
     """Tests of two groups at their common places."""
     at_b = {_place(y, p): i for i, p in enumerate(gb.place_S3.tolist())}
-    pairs = [(i, at_b[q]) for i, p in enumerate(ga.place_S3.tolist()) if (q := _place(x, p)) in at_b]
+    pairs = [(i, at_b[q]) for i, p in enumerate(ga.place_S3.tolist()) if (q := _place(x, p)) in at_b and _one_space(x, y, ga, q[0])]
     if not pairs:
         return
     m = min(ga.bits_SMB.shape[1], gb.bits_SMB.shape[1])
@@ -229,6 +236,22 @@ def _tests(x: Unpacked, y: Unpacked, ga: OrderBits, gb: OrderBits) -> Iterator[S
         first = [f and not twice for f, twice in zip(first, _copies_of_mlps(x, y, ga, gb, i_S, j_S, m), strict=True)]
     for s, (i, j) in enumerate(pairs):
         yield _site(x, ga, i, y, gb, j, m, int(hits[s]), float(theta[s]), first[s])
+
+
+def comparable(x: Unpacked, y: Unpacked) -> bool:
+    """Is there anything that a test of the two could look at? Sizes alone decide."""
+    for ga in x.groups.values():
+        if ga.key in y.groups and next(_tests(x, y, ga, y.groups[ga.key]), None) is not None:
+            return True
+        if any(_comparable(ga, gb) and _one_space(x, y, ga, "text") for gb in y.groups.values()):
+            return True
+    return _slots(x.fingerprint.contents, y.fingerprint.contents)[0] is not None
+
+
+def _one_space(x: Unpacked, y: Unpacked, group: OrderBits, tower: str) -> bool:
+    """Could units of a group be alike? As they are stored, their features lie in residual streams, which must be of one width."""
+    a, b = (u.widths.get(tower) for u in (x, y))
+    return group.frame != "stored" or a is None or b is None or bool(a & b)
 
 
 def _copies_of_mlps(x: Unpacked, y: Unpacked, ga: OrderBits, gb: OrderBits, i_S: np.ndarray, j_S: np.ndarray, m: int) -> list[bool]:
@@ -284,7 +307,7 @@ def _search(x: Unpacked, y: Unpacked) -> tuple[float | None, tuple[SiteMatch, ..
     tested = False
     for ga in p.groups.values():
         for gb in q.groups.values():
-            if not _comparable(ga, gb):
+            if not _comparable(ga, gb) or not _one_space(p, q, ga, "text"):
                 continue
             for lottery, log_e, site in _pairs(p, ga, q, gb):
                 tested = True

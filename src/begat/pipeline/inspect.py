@@ -17,7 +17,7 @@ import numpy as np
 import begat
 from begat.canon.model import Canonical
 from begat.canon.resolve import resolve
-from begat.errors import InputError, printable
+from begat.errors import UntestableError, printable
 from begat.inspection import Finding, Inspection, TowerFacts
 from begat.pipeline.coverage import unread
 from begat.pipeline.headline import gap_words
@@ -66,10 +66,10 @@ def inspect(
 
 def _inspect(c: Checkpoint, full: bool, nonce: str, progress: Progress | None, start: float) -> Inspection:
     if c.format == "peft" and any("without its base" in note for note in c.notes):
-        raise InputError("is an adapter without its base model", file=c.path, fix="name the base with --base")
+        raise UntestableError("is an adapter without its base model", file=c.path, fix="name the base with --base")
     model = resolve(c)
     if not model.tensors:
-        raise InputError("no tensor with a name begat knows", file=c.path, tensor=next(iter(model.unmapped), None),
+        raise UntestableError("holds no tensor with a name begat knows", file=c.path, tensor=next(iter(model.unmapped), None),
                          expected="names of a supported architecture", found=f"{len(model.unmapped)} unknown names",
                          fix="see docs/formats.md for the supported names")  # fmt: skip
     seed = seed_of(model, model, nonce)

@@ -1,13 +1,15 @@
 """Do two checkpoints hold the same tensors, whatever these are called?
 
-Enters: two opened checkpoints.  Leaves: `SameContent`, or None.  It needs no name and no architecture: the stored tensors of
-the one are the other's, as a multiset over number type, shape and bytes; names, order, shards and file formats aside. Where
-stored weights could not be read (types without a decoder), the files must be equal byte by byte. Equality under known names,
-which allows for a tied head that one file leaves out and for roundings: `equality.py`.
+Enters: two opened checkpoints.  Leaves: `SameContent`, or None.  It needs no name and no
+architecture: the stored tensors of the one are the other's, as a multiset over number type, shape
+and bytes; names, order, shards and file formats aside. Where stored weights could not be read
+(types without a decoder), the files must be equal byte by byte. Equality under known names, which
+allows for a tied head that one file leaves out and for roundings: `equality.py`.
 
-An ordinary pair costs next to nothing: number types and shapes come first, then a few bytes of every tensor, the rarest kinds
-first, and the first kind that differs ends it. Only what agrees in all of these is read whole. Constants (gains that nobody
-trained) are equal in all models, so at least one tensor must not be constant.
+An ordinary pair costs next to nothing: number types and shapes come first, then a few bytes of
+every tensor, the rarest kinds first, and the first kind that differs ends it. Only what agrees in
+all of these is read whole. Constants (gains that nobody trained) are equal in all models, so at
+least one tensor must not be constant.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from begat.source.pieces import runs
 from begat.source.reader import FileReader
 from begat.types import U8, Checkpoint, PartResult, Progress, TensorEntry
 
-#: values looked at in each of three places of a tensor before anything is read whole; values of a piece
+#: values looked at in each of three places of a tensor before anything is read whole; values of a
+#: piece
 _FEW, _PIECE = 64, 1 << 21
 #: bytes of a file compared at a time
 _CHUNK = 1 << 22
@@ -54,9 +57,16 @@ class SameContent:
     bytes_read: int
 
 
-def same_content(a: Checkpoint, b: Checkpoint, progress: Progress | None = None) -> SameContent | None:
-    """Whether A and B hold the same tensors by content. Raises InputError when a file cannot be read."""
-    if ("peft" in (a.format, b.format)) and (a.format, a.header_digest) != (b.format, b.header_digest):
+def same_content(
+    a: Checkpoint, b: Checkpoint, progress: Progress | None = None
+) -> SameContent | None:
+    """Whether A and B hold the same tensors by content. Raises InputError when a file cannot be
+    read.
+    """
+    if ("peft" in (a.format, b.format)) and (a.format, a.header_digest) != (
+        b.format,
+        b.header_digest,
+    ):
         return None  # factors mean something only with their scale, and with a base
     x, y = _tensors(a), _tensors(b)
     if not x or Counter(map(_kind, x)) != Counter(map(_kind, y)):
@@ -81,9 +91,13 @@ def content_words(whole: SameContent | None) -> str:
 
 
 def equal_by_content(parts: Sequence[PartResult]) -> tuple[PartResult, ...]:
-    """Parts of two models that hold the same tensors: none of them is without dependence, wherever it stands."""
+    """Parts of two models that hold the same tensors: none of them is without dependence, wherever
+    it stands.
+    """
     why = "its tensors are equal to tensors of the other model"
-    return tuple(p if p.status == "dependent" else replace(p, status="dependent", why=why) for p in parts)
+    return tuple(
+        p if p.status == "dependent" else replace(p, status="dependent", why=why) for p in parts
+    )
 
 
 def unresolved(c: Checkpoint) -> Canonical:
@@ -93,7 +107,9 @@ def unresolved(c: Checkpoint) -> Canonical:
 
 def _tensors(c: Checkpoint) -> list[TensorEntry]:
     """The stored tensors, one that torch stores once under two names taken once."""
-    return list({(e.file, e.offset, e.dtype, e.shape, e.strides): e for e in reversed(c.stored)}.values())[::-1]
+    return list(
+        {(e.file, e.offset, e.dtype, e.shape, e.strides): e for e in reversed(c.stored)}.values()
+    )[::-1]
 
 
 def _unlisted(c: Checkpoint) -> bool:
@@ -109,7 +125,9 @@ def _turned(e: TensorEntry) -> bool:
     return e.transposed and len(e.shape) == 2 and DTYPES[e.dtype].block == DTYPES[e.dtype].tall == 1
 
 
-def _compare(x: list[TensorEntry], y: list[TensorEntry], reader: FileReader, progress: Progress | None) -> SameContent | None:
+def _compare(
+    x: list[TensorEntry], y: list[TensorEntry], reader: FileReader, progress: Progress | None
+) -> SameContent | None:
     groups: dict[Kind, tuple[list[TensorEntry], list[TensorEntry]]] = defaultdict(lambda: ([], []))
     for side, entries in enumerate((x, y)):
         for e in entries:
@@ -117,7 +135,9 @@ def _compare(x: list[TensorEntry], y: list[TensorEntry], reader: FileReader, pro
     signs: dict[tuple[int, str], bytes] = {}
     pairs: dict[tuple[Kind, bytes], tuple[list[TensorEntry], list[TensorEntry]]] = {}
     for kind, both in sorted(groups.items(), key=lambda g: (len(g[1][0]), g[0])):
-        alike: dict[bytes, tuple[list[TensorEntry], list[TensorEntry]]] = defaultdict(lambda: ([], []))
+        alike: dict[bytes, tuple[list[TensorEntry], list[TensorEntry]]] = defaultdict(
+            lambda: ([], [])
+        )
         for side in (0, 1):
             for e in both[side]:
                 signs[side, e.name] = _sign(e, reader)
@@ -138,12 +158,20 @@ def _compare(x: list[TensorEntry], y: list[TensorEntry], reader: FileReader, pro
     if not found.varies:
         return None
     names = {e.name for e in x} & {e.name for e in y}
-    moved = sorted(n for n in names if (signs[0, n], found.digests.get((0, n))) != (signs[1, n], found.digests.get((1, n))))
-    return SameContent(sum(e.size for e in x), len(x), tuple(moved), len(names) < len(x), reader.bytes_read)
+    moved = sorted(
+        n
+        for n in names
+        if (signs[0, n], found.digests.get((0, n))) != (signs[1, n], found.digests.get((1, n)))
+    )
+    return SameContent(
+        sum(e.size for e in x), len(x), tuple(moved), len(names) < len(x), reader.bytes_read
+    )
 
 
 def _sign(e: TensorEntry, reader: FileReader) -> bytes:
-    """A few bytes of the beginning, the middle and the end of a tensor, in the order of its turned shape."""
+    """A few bytes of the beginning, the middle and the end of a tensor, in the order of its turned
+    shape.
+    """
     rows, cols = _size(e)
     if not rows or not cols:
         return b""
@@ -151,7 +179,11 @@ def _sign(e: TensorEntry, reader: FileReader) -> bytes:
     few = max(1, _FEW // DTYPES[e.dtype].block) * DTYPES[e.dtype].block
     for row in sorted({0, rows // 2, rows - 1}):
         for first in {0, max(0, (cols - few) // DTYPES[e.dtype].block * DTYPES[e.dtype].block)}:
-            out.update(np.ascontiguousarray(_block(e, range(row, row + 1), slice(first, min(first + few, cols)), reader)).data)
+            out.update(
+                np.ascontiguousarray(
+                    _block(e, range(row, row + 1), slice(first, min(first + few, cols)), reader)
+                ).data
+            )
     return out.digest()
 
 
@@ -160,12 +192,18 @@ def _size(e: TensorEntry) -> tuple[int, int]:
 
 
 def _block(e: TensorEntry, rows: range, cols: slice, reader: FileReader) -> U8:
-    """Stored bytes of rows and columns of the matrix view, turned where the tensor is stored so: [rows, bytes]."""
+    """Stored bytes of rows and columns of the matrix view, turned where the tensor is stored so:
+    [rows, bytes].
+    """
     if not _turned(e):
         return reader.raw(e, rows, None if DTYPES[e.dtype].tall > 1 else cols)
     item = DTYPES[e.dtype].block_bytes
     raw = reader.raw(e, range(cols.start, cols.stop), slice(rows.start, rows.stop))
-    out: U8 = raw.reshape(len(raw), len(rows), item).transpose(1, 0, 2).reshape(len(rows), len(raw) * item)
+    out: U8 = (
+        raw.reshape(len(raw), len(rows), item)
+        .transpose(1, 0, 2)
+        .reshape(len(rows), len(raw) * item)
+    )
     return out
 
 
@@ -194,7 +232,9 @@ class _Whole:
         for side, entries in enumerate((x, y)):
             for e in entries:
                 self.digests[side, e.name] = self._digest(e)
-        return Counter(self.digests[0, e.name] for e in x) == Counter(self.digests[1, e.name] for e in y)
+        return Counter(self.digests[0, e.name] for e in x) == Counter(
+            self.digests[1, e.name] for e in y
+        )
 
     def _same(self, e: TensorEntry, p: U8, q: U8) -> bool:
         self._look(e, p)
@@ -218,7 +258,9 @@ class _Whole:
 def _same_files(x: Sequence[Path], y: Sequence[Path], reader: FileReader) -> bool:
     """The files are equal byte by byte, in some order."""
     sizes = [Counter(os.path.getsize(f) for f in side) for side in (x, y)]
-    return sizes[0] == sizes[1] and Counter(_file_digest(f, reader) for f in x) == Counter(_file_digest(f, reader) for f in y)
+    return sizes[0] == sizes[1] and Counter(_file_digest(f, reader) for f in x) == Counter(
+        _file_digest(f, reader) for f in y
+    )
 
 
 def _file_digest(file: Path, reader: FileReader) -> bytes:

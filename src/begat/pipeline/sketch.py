@@ -22,7 +22,7 @@ import begat
 from begat.canon.model import Canonical
 from begat.canon.resolve import resolve
 from begat.canon.roles import ROLES
-from begat.errors import InputError, printable
+from begat.errors import InputError, UntestableError, printable
 from begat.fingerprint import SLOT_BITS, SLOTS, ContentBits, Fingerprint, OrderBits
 from begat.pipeline.own import SKETCH, fixed_by_index, one_draw
 from begat.pipeline.pose import Features, Pose
@@ -100,7 +100,8 @@ def sketch(
         name: what to call it; by default the last part of its path.
 
     Raises:
-        InputError: unreadable or damaged input, no tensor that any axis knows, an adapter without its base.
+        InputError: unreadable or damaged input.
+        UntestableError: no tensor that any axis knows, an adapter without its base.
     """
     checkpoint = model if isinstance(model, Checkpoint) else open_checkpoint(model, base)
     try:
@@ -111,7 +112,7 @@ def sketch(
 
 def _sketch(checkpoint: Checkpoint, name: str, progress: Progress | None) -> Fingerprint:
     if any("without its base" in note for note in checkpoint.notes):
-        raise InputError("is an adapter without its base model", file=checkpoint.path, fix="name the base with --base")
+        raise UntestableError("is an adapter without its base model", file=checkpoint.path, fix="name the base with --base")
     model = resolve(checkpoint)
     towers = tuple(sorted({k.tower for k in model.tensors}))
     maker = _Maker(model, progress)
@@ -121,7 +122,7 @@ def _sketch(checkpoint: Checkpoint, name: str, progress: Progress | None) -> Fin
     orders = tuple(_stack(key, sites) for key, sites in sorted(groups.items()))
     contents = tuple(maker.contents())
     if not orders:
-        raise InputError("nothing in it has an order that could be kept", file=checkpoint.path,
+        raise UntestableError("holds nothing that has an order to test", file=checkpoint.path,
                          expected="tensors of a supported architecture", found=f"{len(model.mapped)} known names of {len(checkpoint.entries)}",
                          fix="see docs/formats.md for the supported names")  # fmt: skip
     return Fingerprint(

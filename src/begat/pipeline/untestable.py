@@ -1,7 +1,8 @@
 """Why two readable models cannot be compared, and what would make it possible.
 
-Enters: two canonical models, what ran and what did not.  Leaves: a clause for the headline of `cannot-test`.  Errors are for
-input that is broken; two sound models that have nothing comparable are an answer.
+Enters: two canonical models, what ran and what did not.  Leaves: a clause for the headline of
+`cannot-test`.  Errors are for input that is broken; two sound models that have nothing comparable
+are an answer.
 """
 
 from __future__ import annotations
@@ -27,9 +28,18 @@ def nothing_comparable(
         return ""
     if alignment is not None and any(r.log10_e is not None for r in alignment.routes):
         return ""
-    unknown = [_unknown(name, m) for name, m in (("A", a), ("B", b)) if not m.tensors]
+    unknown = [no_known_tensor(name, m) for name, m in (("A", a), ("B", b)) if not m.tensors]
     if unknown:
-        return "; ".join(unknown) + "; it could only have been seen that all their tensors are equal, and not all are"
+        return (
+            "; ".join(unknown)
+            + "; it could only have been seen that all their tensors are equal, and not all are"
+        )
+    for name, m in (("A", a), ("B", b)):
+        if all(g.width is None and not g.symmetric for g in m.geometry.values()):
+            known = (
+                f"{len(m.mapped)} of its {len(m.mapped) + len(m.unmapped)} tensors have known names"
+            )
+            return f"of {name} begat knows too little: {known}, and none shows a layer or a residual stream ({_NAMES})"
     common = {k.tower for k in a.tensors} & {k.tower for k in b.tensors}
     if not common:
         return f"their architectures have nothing in common (A is {shape_words(a)}; B is {shape_words(b)})"
@@ -42,7 +52,9 @@ def nothing_comparable(
 
 
 def tokenless(a: Checkpoint, b: Checkpoint) -> str:
-    """Beside which of two no tokenizer lies, as a clause; "" where both have one that can be read."""
+    """Beside which of two no tokenizer lies, as a clause; "" where both have one that can be
+    read.
+    """
     lacks = []
     for name, c in (("A", a), ("B", b)):
         try:
@@ -67,8 +79,8 @@ def _tokens(a: Canonical, b: Canonical) -> str:
     return missing or "their tokenizers have no token in common"
 
 
-def _unknown(name: str, model: Canonical) -> str:
-    """Why nothing of one model is mapped."""
+def no_known_tensor(name: str, model: Canonical) -> str:
+    """Why nothing of one model is mapped, as a clause."""
     unread = model.checkpoint.unread
     if unread and len(unread) >= len(model.unmapped):
         reasons = dict(model.checkpoint.skipped)

@@ -44,4 +44,4 @@ def _tree(r: SearchResult) -> dict[str, Any]:
 def _badge(r: SearchResult) -> str:
     if r.relatives:
         return words.plural(len(r.relatives), "relative")
-    return "leads only" if r.leads else "nothing found"
+    return "leads only" if r.leads else "could not be tested" if r.untestable else "nothing found"

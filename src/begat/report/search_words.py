@@ -68,6 +68,8 @@ def headline(r: SearchResult) -> str:
     name = quoted(r.query)
     if not r.candidates:
         return f"The index is empty: {name} was compared with nothing."
+    if r.untestable and not r.relatives:
+        return f"{name} could not be tested: {r.untestable}."
     among = "the one model of this index" if r.candidates == 1 else f"{r.candidates:,} models of this index"
     if not r.relatives:
         leads = f" {_leads(len(r.leads))}" if r.leads else ""
@@ -99,6 +101,8 @@ def price(r: SearchResult) -> str:
     """What the search cost and what that buys."""
     if not r.candidates:
         return "Add models with begat index add."
+    if r.untestable and not r.relatives:
+        return "Nothing was tested, so nothing is cleared."
     bound = words.p_bound(-r.needed_log10_e)
     head = (
         f"Every e-value is divided by {r.candidates:,}, the number of models searched: "

@@ -41,7 +41,7 @@ def render_html(tree: Tree) -> str:
         picture=p, legend=legend(p), frame=round(max(260, p.height + 40)), given=sum(n.kind == "given" for n in tree.nodes), sentence=sentence(tree),
         threshold=f"{tree.threshold:.1f}", tested=f"{tree.tested:,}", edges=rows(tree), alone=alone(tree),
         contradictions=[printable(f"{name(tree, c.a)} → {name(tree, c.b)}: {c.why}", 1200) for c in tree.claims if not c.stands],
-        caveats=tree.caveats, script_hash=f"sha256-{digest}",
+        caveats=(*untested(tree), *tree.caveats), script_hash=f"sha256-{digest}",
     )  # fmt: skip
 
 
@@ -50,14 +50,28 @@ def alone(tree: Tree) -> list[str]:
     return [name(tree, part[0]) for part in tree.components if len(part) == 1]
 
 
+def untested(tree: Tree) -> list[str]:
+    """Models of which nothing could be tested, each with the reason."""
+    return [f"{printable(who, 200)} could not be tested and has no place in this tree: {printable(why, 600)}." for who, why in tree.untested]
+
+
 def sentence(tree: Tree) -> str:
     """The tree in one line."""
     given = sum(n.kind == "given" for n in tree.nodes)
     families = sum(len(part) > 1 for part in tree.components)
     arrows = sum(e.kind == "arrow" for e in tree.edges)
     dotted = sum(bool(e.among) for e in drawn(tree))
-    kin = f"{families} famil{'y' if families == 1 else 'ies'} of kin" if families else "no kin"
-    parts = [f"{plural(given, 'model')}: {kin}", f"{len(alone(tree))} without kin" if families and alone(tree) else "",
+    pairs = given * (given - 1) // 2
+    if tree.untested and given < 2:
+        return f"{plural(given + len(tree.untested), 'model')}: {len(tree.untested)} could not be tested, so that no two could be compared."
+    if families:
+        kin = f"{families} famil{'y' if families == 1 else 'ies'} of kin"
+    else:
+        kin = "no kin" if tree.tested or pairs == 0 else "no two have anything that could be compared"
+    some = tree.tested < pairs and (families or tree.tested)
+    parts = [f"{plural(given, 'model')}: {kin}", f"{tree.tested:,} of {pairs:,} pairs could be compared" if some else "",
+             f"{plural(len(tree.untested), 'other model')} could not be tested" if tree.untested else "",
+             f"{len(alone(tree))} without kin" if families and alone(tree) else "",
              f"{plural(arrows, 'edge') if arrows else 'no edge'} directed by one-way evidence" if families else "",
              f"{plural(dotted, 'place')} not resolved" if dotted else ""]  # fmt: skip
     return ", ".join(x for x in parts if x) + "."

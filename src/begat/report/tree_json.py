@@ -18,7 +18,7 @@ def to_json(tree: Tree) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "nodes": plain(tree.nodes, "nodes"), "edges": plain(tree.edges, "edges"), "components": plain(tree.components, "components"),
         "claims": plain(tree.claims, "claims"), "tested": tree.tested, "threshold": tree.threshold, "caveats": list(tree.caveats),
-        "policy": plain(tree.policy, "policy"),
+        "policy": plain(tree.policy, "policy"), "untested": plain(tree.untested, "untested"),
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from rich.tree import Tree as RichTree
 
 from begat.errors import printable
-from begat.report.tree_html import sentence
+from begat.report.tree_html import sentence, untested
 from begat.report.tree_layout import Drawn, name, names, outline
 from begat.tree.types import Tree
 
@@ -94,5 +94,5 @@ def _foot(console: Console, tree: Tree) -> None:
         console.print()
         for line in _KEY:
             console.print(Text(line, style="dim"))
-    for caveat in tree.caveats:
+    for caveat in (*untested(tree), *tree.caveats):
         console.print(Text(f"- {caveat}", style="dim"))

@@ -1,7 +1,8 @@
 """Cut a stored tensor into pieces of bounded size, whatever its shape.
 
-Enters: a `TensorEntry`.  Leaves: rows and columns of its matrix view, to be read one after another.  A vector is one row, so
-a file may hold rows of any length: what is read whole must be bounded by something else.
+Enters: a `TensorEntry`.  Leaves: rows and columns of its matrix view, to be read one after
+another.  A vector is one row, so a file may hold rows of any length: what is read whole must be
+bounded by something else.
 """
 
 from __future__ import annotations

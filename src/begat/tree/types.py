@@ -156,6 +156,7 @@ class Tree:
         threshold: log10_e that kinship needed.
         caveats: sentences.
         policy: the thresholds used.
+        untested: (name, why) of given models of which nothing could be tested; they are no nodes, for nothing is known of their kin.
     """
 
     nodes: tuple[TreeNode, ...]
@@ -166,3 +167,4 @@ class Tree:
     threshold: float
     caveats: tuple[str, ...]
     policy: Policy
+    untested: tuple[tuple[str, str], ...] = ()
