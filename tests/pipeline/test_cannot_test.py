@@ -131,7 +131,7 @@ def pairs(root: Path) -> dict[str, tuple[Path, Path, list[str]]]:
             plain,
             packed(root / "packed"),
             [
-                "the weights of B are stored in a form that begat does not decode",
+                "weights of B are stored in a form that begat does not decode",
                 "complex64",
                 "plain floats",
             ],

@@ -7,6 +7,7 @@ are an answer.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from begat.alignment import Alignment
@@ -36,10 +37,9 @@ def nothing_comparable(
         )
     for name, m in (("A", a), ("B", b)):
         if all(g.width is None and not g.symmetric for g in m.geometry.values()):
-            known = (
-                f"{len(m.mapped)} of its {len(m.mapped) + len(m.unmapped)} tensors have known names"
-            )
-            return f"of {name} begat knows too little: {known}, and none shows a layer or a residual stream ({_NAMES})"
+            known = f"{len(m.mapped)} of its {len(m.mapped) + len(m.unmapped)} tensors have known names"
+            little = f"of {name} begat knows too little: {known}, and none shows a layer or a residual stream"
+            return undecoded(name, m) or f"{little} ({_NAMES})"
     common = {k.tower for k in a.tensors} & {k.tower for k in b.tensors}
     if not common:
         return f"their architectures have nothing in common (A is {shape_words(a)}; B is {shape_words(b)})"
@@ -81,18 +81,22 @@ def _tokens(a: Canonical, b: Canonical) -> str:
 
 def no_known_tensor(name: str, model: Canonical) -> str:
     """Why nothing of one model is mapped, as a clause."""
-    unread = model.checkpoint.unread
-    if unread and len(unread) >= len(model.unmapped):
-        reasons = dict(model.checkpoint.skipped)
-        first = next(iter(unread))
-        return (
-            f"the weights of {name} are stored in a form that begat does not decode"
-            f" ({len(unread)} tensors: {printable(reasons.get(first, ''), 120)}); a copy in plain floats can be tested"
-        )
+    if len(model.checkpoint.unread) >= len(model.unmapped) and (said := undecoded(name, model)):
+        return said
     if not model.unmapped:
         return f"{name} holds no weights, only buffers"
     some = printable(model.unmapped[0], 80)
     return f"none of the {len(model.unmapped)} tensors of {name} has a name that begat knows (“{some}”, …; {_NAMES})"
+
+
+def undecoded(name: str, model: Canonical) -> str:
+    """That weights are in a form nobody decodes, as a clause; "" where all are decoded."""
+    unread = model.checkpoint.unread
+    if not unread:
+        return ""
+    why = Counter(u.why for u in unread.values()).most_common(1)[0][0]
+    form = f"{len(unread)} tensors: {printable(why, 160)}"
+    return f"weights of {name} are stored in a form that begat does not decode ({form}); a copy in plain floats can be tested"
 
 
 def _share_a_width(a: Canonical, b: Canonical) -> bool:
