@@ -235,8 +235,24 @@ def test_graphml_is_read_back() -> None:
         assert facts["directed"] == (facts["kind"] in ("arrow", "claim"))
         by_kind.setdefault(facts["kind"], []).append((a, b))
     assert ("n1", "n3") in by_kind["arrow"]
-    assert by_kind["contradicted"] == [("n4", "n2")]
+    assert [(f["parent"], f["child"]) for _, _, f in graph.edges(data=True) if f["kind"] == "contradicted"] == [("n4", "n2")]
     assert graph.nodes["n8"]["among"] == "n0 n1"
+
+
+def test_graphml_edges_have_ids_of_their_own_and_a_direction_only_where_one_is_known() -> None:
+    import xml.etree.ElementTree as ET
+
+    tree = family()
+    root = ET.fromstring(render_graphml(tree)).find("{*}graph")
+    assert root is not None and root.get("edgedefault") == "undirected"
+    edges = root.findall("{*}edge")
+    assert len({e.get("id") for e in edges}) == len(edges) == len(tree.edges) + len(tree.claims)
+    graph = nx.parse_graphml(render_graphml(tree))
+    assert graph.number_of_edges() == len(edges) and not graph.is_directed()
+    for _, _, facts in graph.edges(data=True):
+        assert ("parent" in facts) == ("child" in facts) == (facts["directed"] or facts["kind"] == "contradicted")
+    known = {(f"n{e.a}", f"n{e.b}") for e in tree.edges if e.kind == "arrow"} | {(f"n{c.a}", f"n{c.b}") for c in tree.claims if c.stands}
+    assert {(f["parent"], f["child"]) for _, _, f in graph.edges(data=True) if f["directed"]} == known
 
 
 def test_graphml_without_networkx_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

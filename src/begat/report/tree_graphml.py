@@ -1,6 +1,7 @@
 """A family tree as GraphML, for graph programs. Enters: a `Tree`.  Leaves: the file's text, by networkx's writer.
 
-All edges run from a to b; `directed` says which of them mean it. Control characters, which XML cannot hold, are escaped as in every report.
+GraphML allows a direction for every edge, but its readers know only whole graphs that have one or none. So the graph is undirected,
+and an edge of known direction names its ends in `parent` and `child`; so does contradicted evidence, which is not `directed`. Control characters, which XML cannot hold, are escaped as in every report.
 """
 
 from __future__ import annotations
@@ -24,13 +25,19 @@ def render_graphml(tree: Tree) -> str:
     require()
     import networkx as nx
 
-    graph = nx.MultiDiGraph()
+    graph = nx.MultiGraph()
     for i, node in enumerate(tree.nodes):
         graph.add_node(f"n{i}", name=printable(node.name, _LIMIT), kind=node.kind, among=" ".join(f"n{m}" for m in node.among), why=printable(node.why, _LIMIT))
-    for e in tree.edges:
+    for i, e in enumerate(tree.edges):
         facts = {"distance": e.distance, "weight": e.weight}
-        graph.add_edge(f"n{e.a}", f"n{e.b}", kind=e.kind, directed=e.kind == "arrow", mixture=e.mixture, why=printable(e.why, _LIMIT),
-                       **{k: float(v) for k, v in facts.items() if v is not None})  # fmt: skip
-    for c in tree.claims:
-        graph.add_edge(f"n{c.a}", f"n{c.b}", kind="claim" if c.stands else "contradicted", directed=c.stands, mixture=False, why=printable(c.why, _LIMIT))
+        graph.add_edge(f"n{e.a}", f"n{e.b}", key=f"e{i}", kind=e.kind, mixture=e.mixture, why=printable(e.why, _LIMIT),
+                       **_ends(e.a, e.b, e.kind == "arrow"), **{k: float(v) for k, v in facts.items() if v is not None})  # fmt: skip
+    for i, c in enumerate(tree.claims, len(tree.edges)):
+        graph.add_edge(f"n{c.a}", f"n{c.b}", key=f"e{i}", kind="claim" if c.stands else "contradicted", mixture=False,
+                       why=printable(c.why, _LIMIT), **{**_ends(c.a, c.b, True), "directed": c.stands})  # fmt: skip
     return "\n".join(nx.generate_graphml(graph, named_key_ids=True)) + "\n"
+
+
+def _ends(a: int, b: int, directed: bool) -> dict[str, str | bool]:
+    """Which end is the parent, where one-way evidence says so."""
+    return {"directed": directed, **({"parent": f"n{a}", "child": f"n{b}"} if directed else {})}
