@@ -1,7 +1,10 @@
-"""A family tree as GraphML, for graph programs. Enters: a `Tree`.  Leaves: the file's text, by networkx's writer.
+"""A family tree as GraphML, for graph programs. Enters: a `Tree`.  Leaves: the file's text, by
+networkx's writer.
 
-GraphML allows a direction for every edge, but its readers know only whole graphs that have one or none. So the graph is undirected,
-and an edge of known direction names its ends in `parent` and `child`; so does contradicted evidence, which is not `directed`. Control characters, which XML cannot hold, are escaped as in every report.
+GraphML allows a direction for every edge, but its readers know only whole graphs that have one or
+none. So the graph is undirected, and an edge of known direction names its ends in `parent` and
+`child`; so does contradicted evidence, which is not `directed`. Control characters, which XML
+cannot hold, are escaped as in every report.
 """
 
 from __future__ import annotations
