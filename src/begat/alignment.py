@@ -81,6 +81,23 @@ class LayerMatch:
     by: str
     log10_e: float | None
     share: float
+    tower: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLook:
+    """A layer of B in which no layer of A was found, and what that is worth.
+
+    Attributes:
+        status: "no-evidence": every layer of A was held against it, in a frame in which other parts of B are A's, with its units in any order;
+            "undetermined": it was looked at and cannot be told; "not-tested": it was not looked at so.
+        why: that, in words.
+    """
+
+    layer_b: int
+    status: str
+    why: str
+    tower: str = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +121,8 @@ class Alignment:
         views: agreement of three views, None when it was not needed.
         layers: which layer of A each layer of B holds.
         cells: the inheritance map after alignment: share of the variance of a layer of B that its layer of A explains, by role.
+        rest: of the layers of B that hold none, what that is worth.
+        undone: what was undone in one model alone before they were compared (units that one had been split into), in words.
     """
 
     why: str
@@ -112,3 +131,5 @@ class Alignment:
     views: ThreeViews | None
     layers: tuple[LayerMatch, ...]
     cells: tuple[AlignedCell, ...]
+    rest: tuple[LayerLook, ...] = ()
+    undone: tuple[str, ...] = ()

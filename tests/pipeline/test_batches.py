@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from begat.canon.resolve import resolve
-from begat.pipeline import search as search_module
-from begat.pipeline.aligned_map import _spanned
+from begat.pipeline import rows
+from begat.pipeline.aligned_map import spanned
 from begat.pipeline.frames import Frame
 from begat.pipeline.pose import Features, Pose
 from begat.pipeline.search import search
@@ -53,16 +53,16 @@ def test_the_size_of_batches_changes_no_result(tmp_path: Path, monkeypatch: pyte
     a, b, q_DD = _pair(tmp_path)
     ma, mb = (resolve(open_checkpoint(p)) for p in (a, b))
     plain = search(ma, mb, Frame(q_DD, "the truth"), 5, Features())
-    monkeypatch.setattr(search_module, "_BATCH", batch)
+    monkeypatch.setattr(rows, "_BATCH", batch)
     assert search(ma, mb, Frame(q_DD, "the truth"), 5, Features()) == plain
     assert plain.log_e > 20
 
 
-def test_spanned_is_the_share_in_the_rows_of_the_best_head() -> None:
+def testspanned_is_the_share_in_the_rows_of_the_best_head() -> None:
     a, b = (RNG.standard_normal((3, 4, 20)).astype(np.float32) for _ in range(2))
     b[1] = RNG.standard_normal((4, 4)).astype(np.float32) @ a[2]
     a[0, 3] = a[0, 2]  # its rows span three dims
     bases = [np.linalg.qr(h[:3].T if i == 0 else h.T)[0] for i, h in enumerate(a)]
     shares = [max(float(((h @ q) ** 2).sum()) for q in bases) for h in b]
-    assert _spanned(a, b) == pytest.approx(sum(shares) / float((b**2).sum()), rel=1e-4)
+    assert spanned(a, b) == pytest.approx(sum(shares) / float((b**2).sum()), rel=1e-4)
     assert shares[1] == pytest.approx(float((b[1] ** 2).sum()), rel=1e-4)

@@ -75,9 +75,9 @@ def _context(folder: Path, a: Tensors, b: Tensors, layers: int) -> Context:
 def test_only_the_fitted_layer_moves_the_frame_and_it_is_not_tested(tmp_path: Path) -> None:
     child = all_disguised(noisy(some_layers(PARENT, DOWN), RNG, 0.2), CONFIG, RNG)
     fold, second = searched(_context(tmp_path / "1", PARENT, child, 4))
-    (fitted,) = fold.frame.layers
+    (fitted,) = fold.frame.theirs
     assert fold.tested == frozenset(range(4)) - {fitted}
-    assert second.tested == {fitted} and second.frame.layers < fold.tested
+    assert second.tested == {fitted} and second.frame.theirs < fold.tested
     other = dict(child)
     for name in child:
         if ".mlp" in name and f".layers.{fitted}." not in name:
@@ -90,7 +90,7 @@ def test_only_the_fitted_layer_moves_the_frame_and_it_is_not_tested(tmp_path: Pa
 def test_a_copy_of_the_fitted_layer_is_not_tested(tmp_path: Path) -> None:
     context = _context(tmp_path / "1", PARENT, reordered_units(some_layers(OTHER, UP), RNG), 8)
     fold, *more = searched(context)
-    (fitted,) = fold.frame.layers
+    (fitted,) = fold.frame.theirs
     assert fold.tested == {i for i in range(8) if UP[i] != UP[fitted]}
     assert all(second.tested == {i for i in range(8) if UP[i] == UP[fitted]} for second in more)
     assert "copy" in str(searched(_context(tmp_path / "2", PARENT, reordered_units(some_layers(OTHER, [2] * 4), RNG), 4)))

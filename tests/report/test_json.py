@@ -9,7 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from begat.alignment import AlignedCell, Alignment, LayerMatch, PairTest, RouteResult, ThreeViews
+from begat.alignment import AlignedCell, Alignment, LayerLook, LayerMatch, PairTest, RouteResult, ThreeViews
 from begat.claims import Claim
 from begat.report.json import SCHEMA_VERSION, dumps, load_schema, to_json
 from begat.types import (
@@ -30,7 +30,7 @@ from begat.types import (
 from begat.verdict import VERDICTS
 from report.verdicts import derived, hostile, partly
 
-PARTS = (Accounting, AlignedCell, Alignment, AxisResult, Claim, Coverage, EqualityResult, ExpertMatch, Gap, LayerMatch, MapCell,
+PARTS = (Accounting, AlignedCell, Alignment, AxisResult, Claim, Coverage, EqualityResult, ExpertMatch, Gap, LayerLook, LayerMatch, MapCell,
          OrderTest, PairTest, PartResult, PowerStatement, RouteResult, SideResult, ThreeViews, TrainedState)  # fmt: skip
 
 

@@ -12,14 +12,21 @@ needless: the plain e-value loses 0.05 in its log10, alignment loses 1.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
-from begat.alignment import Alignment, LayerMatch, RouteResult
+from begat.alignment import Alignment, LayerLook, LayerMatch, PairTest, RouteResult, ThreeViews
 from begat.canon.model import Canonical
 from begat.errors import InputError
 from begat.pipeline.aligned_map import aligned_cells
+from begat.pipeline.frames import Frame, same_basis
+from begat.pipeline.merged import merged_units
+from begat.pipeline.resemblance import like_heads
+from begat.pipeline.rest import look_at_rest, other_tower
 from begat.pipeline.routes import ROUTES, Context
-from begat.pipeline.search import best_layers
-from begat.pipeline.views import three_views, views_layers
+from begat.pipeline.search import best_layers, depth_of, needed_of
+from begat.pipeline.views import frame_at, three_views, views_layers
 from begat.source.tokens import read_vocabulary
 from begat.stats.order import LN10, log_mean_exp, max_log_e
 from begat.types import Progress
@@ -29,6 +36,8 @@ from begat.verdict.policy import POLICY
 PLAIN = 0.9
 #: why a route was left out because of what others had found
 NOT_NEEDED = "not needed: another way had found enough"
+#: tests of a route that are all shown
+_SHOWN = 1000
 #: log10 e-value of a route after which no other is tried
 ENOUGH = 15.0
 
@@ -78,33 +87,95 @@ def both_name_tokens(a: Canonical, b: Canonical) -> bool:
         return False
 
 
-def align(a: Canonical, b: Canonical, seed: int, why: str, exact: bool, progress: Progress | None = None) -> Alignment:
+def align(
+    a: Canonical, b: Canonical, seed: int, why: str, held: Collection[int] | None, towers: Mapping[str, Collection[int]] | None = None,
+    text: bool = True, progress: Progress | None = None,
+) -> Alignment:  # fmt: skip
     """Try the routes in order.
 
     Args:
         why: why this is run, for the report.
-        exact: dependence is established already and only the places are asked for, so that calibrated evidence is not needed.
+        held: layers of B's text tower that are A's by the plain tests, where dependence is established in that tower and only the
+            places are asked for; None where it is not.
+        towers: other towers with layers that the plain tests left open, and their layers that are A's.
+        text: the text tower is asked about at all.
     """
-    context = Context(a, b, seed)
-    routes: list[RouteResult] = []
     if progress:
         progress.start("alignment", len(ROUTES) + 2)
-    for _, route in ROUTES.items():
-        done = any(r.log10_e is not None and r.log10_e >= ENOUGH for r in routes)
-        routes.append(_left_out(route.name, route.title, route.null) if done else route.run(context))
-        if progress:
-            progress.step()
+    (a, of_a), (b, of_b) = merged_units(a, b, seed)
+    context = Context(a, b, seed)
+    routes = _routes(context, progress) if text else []
     log10_e = _mean(routes)
     strong = log10_e is not None and log10_e >= POLICY.dependence_log10_e
-    views = None if strong or exact else three_views(context)
+    views = three_views(context) if text and not strong and held is None else None
     if progress:
         progress.step()
-    layers = _layers(routes, views_layers(context) if views is not None and views.shown else ())
-    cells = aligned_cells(context, layers) if strong or exact or (views is not None and views.shown) else ()
+    layers: tuple[LayerMatch, ...] = ()
+    rest = _searched(context, routes)
+    if text and (strong or held is not None or (views is not None and views.shown)):
+        layers = _layers(routes) or (views_layers(context) if views is not None else ())
+        known = {m.layer_b for m in layers} | set(held or ())
+        late = look_at_rest(context, [i for i in range(depth_of(b)) if i not in known], _frame_for(context, routes, views))
+        layers, rest = tuple(sorted((*layers, *late.found), key=lambda m: m.layer_b)), late.left
+    cells = aligned_cells(context, layers)
+    beside = [other_tower(a, b, tower, theirs, seed) for tower, theirs in sorted((towers or {}).items())]
     if progress:
         progress.step()
         progress.done()
-    return Alignment(why, tuple(routes), log10_e, views, layers, cells)
+    found = (*layers, *(m for x in beside for m in x.found))
+    routes = [replace(r, tests=_shown(r.tests, layers)) for r in routes]
+    undone = tuple(f"{name}: {words}" for name, words in (("A", of_a), ("B", of_b)) if words)
+    return Alignment(why, tuple(routes), log10_e, views, found, cells, (*rest, *(look for x in beside for look in x.left)), undone)
+
+
+def _routes(context: Context, progress: Progress | None) -> list[RouteResult]:
+    """Every route in turn; once one has found enough, the others are left out."""
+    out: list[RouteResult] = []
+    for _, route in ROUTES.items():
+        done = any(r.log10_e is not None and r.log10_e >= ENOUGH for r in out)
+        out.append(_left_out(route.name, route.title, route.null) if done else route.run(context))
+        if progress:
+            progress.step()
+    return out
+
+
+def _shown(tests: tuple[PairTest, ...], layers: Sequence[LayerMatch]) -> tuple[PairTest, ...]:
+    """Of very many tests those a report shows: of layers that match, at a place's own index, and the best of every place in B."""
+    if len(tests) <= _SHOWN:
+        return tests
+    pairs = {(m.layer_b, m.layer_a) for m in layers}
+    best: dict[tuple[str, int, int], PairTest] = {}
+    for t in tests:
+        at = t.axis, t.layer_b, t.expert_b
+        best[at] = max(best.get(at, t), t, key=lambda x: x.hits)
+    kept = {id(t) for t in best.values()}
+    return tuple(t for t in tests if t.layer_a == t.layer_b or (t.layer_b, t.layer_a) in pairs or id(t) in kept)
+
+
+def _searched(context: Context, routes: Sequence[RouteResult]) -> tuple[LayerLook, ...]:
+    """The layers of B that were held against all of A in the order of their units; said where nothing of A's was found anywhere."""
+    tested: dict[int, set[int]] = defaultdict(set)
+    for t in (t for r in routes if r.log10_e is not None for t in r.tests):
+        tested[t.layer_b].add(t.layer_a)
+    depth = depth_of(context.a)
+    why = f"no order of any of A's {depth} layers is kept in it"
+    out = []
+    for layer in (i for i, ours in sorted(tested.items()) if i >= 0 and len(ours) >= depth):
+        like = like_heads(context.resemblance, layer)
+        resembles = f"no order is kept in it, but its attention heads resemble those of layer {like} of A"
+        out.append(LayerLook(layer, "no-evidence", why) if like is None else LayerLook(layer, "undetermined", resembles))
+    return tuple(out)
+
+
+def _frame_for(context: Context, routes: Sequence[RouteResult], views: ThreeViews | None) -> Callable[[int], Frame | str]:
+    """The frame for a layer of B in which other parts were found."""
+    ran = [r for r in routes if r.log10_e is not None and r.log10_e >= POLICY.part_log10_e]
+    if ran and (views is None or not views.shown):
+        frame = context.frames[max(ran, key=lambda r: r.log10_e or 0.0).route]
+        return lambda _: frame
+    if views is not None and views.shown:
+        return lambda layer: frame_at(context, layer)
+    return lambda _: same_basis() if context.same_width else "the residual streams are not equally wide"
 
 
 def _left_out(name: str, title: str, null: str) -> RouteResult:
@@ -119,15 +190,14 @@ def _mean(routes: list[RouteResult]) -> float | None:
     return (log_mean_exp(logs) + math.log(len(logs) / len(routes))) / LN10
 
 
-def _layers(routes: list[RouteResult], from_views: tuple[LayerMatch, ...]) -> tuple[LayerMatch, ...]:
-    """For every layer of B the layer of A that the strongest exact route finds in it; else what three views say."""
+def _layers(routes: Sequence[RouteResult]) -> tuple[LayerMatch, ...]:
+    """For every layer of B the layer of A that an exact route finds in it, the strongest evidence of all routes."""
     ran = [r for r in routes if r.log10_e is not None and r.log10_e >= POLICY.part_log10_e]
-    if not ran:
-        return from_views
-    strongest = max(ran, key=lambda r: r.log10_e or 0.0)
-    shares = {(t.layer_b, t.layer_a): t for t in strongest.tests}
-    found = best_layers(strongest.tests, POLICY.part_log10_e + math.log10(max(1, len(shares))))
-    return tuple(
-        LayerMatch(layer_b, layer_a, strongest.route, log10_e, shares[layer_b, layer_a].hits / shares[layer_b, layer_a].m)
-        for layer_b, (layer_a, log10_e) in sorted(found.items())
-    )
+    out: dict[int, LayerMatch] = {}
+    for r in ran:
+        shares = {(t.layer_b, t.layer_a): t for t in r.tests}
+        for layer_b, (layer_a, log10_e) in best_layers(r.tests, needed_of(r.tests, len(ran))).items():
+            if layer_b not in out or log10_e > (out[layer_b].log10_e or 0.0):
+                test = shares[layer_b, layer_a]
+                out[layer_b] = LayerMatch(layer_b, layer_a, r.title, log10_e, test.hits / test.m)
+    return tuple(out[i] for i in sorted(out))

@@ -14,20 +14,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from begat.alignment import AlignedCell, LayerMatch
-from begat.canon.model import Canonical
+from begat.pipeline.heads import HEADS, head_rows
 from begat.pipeline.mlps import Block, blocks_of, views_of
 from begat.pipeline.routes.base import Context
-from begat.pipeline.sampling import check_finite, generator
+from begat.pipeline.sampling import generator
 from begat.pipeline.search import depth_of
 from begat.pipeline.views import frame_at
 from begat.signals.quadratic import unit
-from begat.types import F32, TensorKey
+from begat.types import F32
 
 # Shape suffixes: M sampled units of B, F units of A, D residual width, H heads, C dims of a head
 
 _UNITS = 96
 _ROLES = ("gate", "up", "down")
-_HEADS = ("attn.q", "attn.k", "attn.v", "attn.o")
 
 
 def aligned_cells(context: Context, layers: Sequence[LayerMatch]) -> tuple[AlignedCell, ...]:
@@ -87,20 +86,20 @@ def _explained_units(context: Context, block: Block, b_views: list[F32], q_DE: F
 
 def _attention(context: Context, match: LayerMatch, q_DE: F32 | None) -> Callable[[int], dict[str, float]]:
     """Explained share of q, k, v and o of B's layer: every head by the head of A whose rows span most of it."""
-    theirs = {role: _heads(context, context.b, role, match.layer_b, None) for role in _HEADS}
+    theirs = {role: head_rows(context.b, role, match.layer_b, None, context.features) for role in HEADS}
 
     def explain(layer: int) -> dict[str, float]:
         out = {}
         for role, b_HCD in theirs.items():
-            a_HCD = _heads(context, context.a, role, layer, q_DE)
+            a_HCD = head_rows(context.a, role, layer, q_DE, context.features)
             if a_HCD is not None and b_HCD is not None and a_HCD.shape[1:] == b_HCD.shape[1:]:
-                out[role] = _spanned(a_HCD, b_HCD)
+                out[role] = spanned(a_HCD, b_HCD)
         return out
 
     return explain
 
 
-def _spanned(a_HCD: F32, b_HCD: F32) -> float:
+def spanned(a_HCD: F32, b_HCD: F32) -> float:
     """Share of the squares of B's heads that lie in the rows of the head of A that spans most of each.
 
     The part of b in the span of a's rows is |W b a^T|^2 with W^T W = (a a^T)^-1: products of small matrices, without a basis of each head.
@@ -116,22 +115,3 @@ def _spanned(a_HCD: F32, b_HCD: F32) -> float:
         best_sum += float(np.square(cross_HCC @ whiten_HCC).sum(axis=(1, 2)).max())
     return best_sum / total if total > 0 else 0.0
 
-
-def _heads(context: Context, model: Canonical, role: str, layer: int, q_DE: F32 | None) -> F32 | None:
-    """Rows of each head [H, C, D] (of o: its columns), folded and mapped; None where heads are unknown."""
-    key = TensorKey("text", layer, f"{role}.weight")
-    geometry = model.geometry.get("text")
-    if key not in model.tensors or geometry is None or geometry.heads is None or geometry.kv_heads is None:
-        return None
-    x_OD = model.read(key)
-    check_finite(model, key, x_OD)
-    if role == "attn.o":
-        x_OD = np.ascontiguousarray(x_OD.T)
-    else:
-        gain_D = context.features.gain(model, key)
-        x_OD = x_OD if gain_D is None else x_OD * gain_D
-    heads = geometry.heads if role in ("attn.q", "attn.o") else geometry.kv_heads
-    if x_OD.shape[0] % heads or x_OD.shape[0] // heads > x_OD.shape[1]:
-        return None
-    x_OD = x_OD if q_DE is None else x_OD @ q_DE
-    return x_OD.reshape(heads, -1, x_OD.shape[1])

@@ -39,7 +39,7 @@ def claims_of_comparison(
     out += [Claim("part", p.part, p.status, p.tower, p.layer) for p in parts]
     for match in alignment.layers if alignment is not None else ():
         names = f"layer {match.layer_b}", f"layer {match.layer_a}"
-        out.append(Claim("counterpart", *names, "text", match.layer_b, match.layer_a))
+        out.append(Claim("counterpart", *names, match.tower, match.layer_b, match.layer_a))
     out += [_expert(m) for m in experts if len(m.experts_a) > 1 or (m.experts_a and m.cosine >= _SAME)]
     out += [Claim("kind", e.parent, e.fact) for e in told.evidence] or [Claim("kind", "", told.kind)]
     out.append(Claim("direction", "A and B", told.direction))

@@ -23,6 +23,7 @@ from begat.canon.resolve import resolve
 from begat.errors import InputError, printable
 from begat.pipeline.align import align as run_alignment
 from begat.pipeline.align import both_name_tokens, mixed_log10_e, mixed_log10_p, same_build
+from begat.pipeline.aligned_parts import aligned_parts, held_layers, open_towers
 from begat.pipeline.beside import published_statistics
 from begat.pipeline.claims import claims_of_comparison
 from begat.pipeline.coverage import coverage
@@ -34,7 +35,7 @@ from begat.pipeline.facts import gather_facts, power_statement, trained_state
 from begat.pipeline.headline import config_words, coverage_words, equal_words
 from begat.pipeline.inherit import full_map, sampled_map
 from begat.pipeline.kind import describe
-from begat.pipeline.parts import aligned_parts, find_parts, tables_open
+from begat.pipeline.parts import find_parts, tables_open
 from begat.pipeline.same_content import SameContent, content_words, equal_by_content, same_content, unresolved
 from begat.pipeline.sampling import PUBLIC_SEED, seed_of
 from begat.pipeline.towers import Chosen, Copies, choose, copies, paid
@@ -170,22 +171,23 @@ def _aligned(
     ma: Canonical, mb: Canonical, exact: ExactResult, same: EqualityResult | None, parts: Sequence[PartResult], experts: Matched,
     seed: int, mode: str, progress: Progress | None,
 ) -> Alignment | None:  # fmt: skip
-    """Alignment, where the plain tests found nothing or could not speak of some parts of the text tower."""
+    """Alignment, where the plain tests found nothing or could not speak of some parts."""
     if same is not None and same.relation in ("identical", "on-grid"):
-        return None
-    if not any(k.tower == "text" for k in ma.tensors) or not any(k.tower == "text" for k in mb.tensors):
         return None
     if not any(x.tests for x in exact.axes) and not _shared_widths(ma, mb) and not both_name_tokens(ma, mb):
         return None  # nothing is known to correspond
+    towers = open_towers(parts)
+    text = all(any(k.tower == "text" for k in m.tensors) for m in (ma, mb))
     if not _found_at_index(exact):
-        return run_alignment(ma, mb, seed, "the order tests at equal index found nothing", False, progress)
+        why = "the order tests at equal index found nothing"
+        return run_alignment(ma, mb, seed, why, None, towers, text, progress) if text or towers else None
     open_parts = [p for p in parts if p.tower == "text" and p.layer >= 0 and p.status != "dependent"]
     skip = ("residual",) if experts.posed is None else ("residual", "experts", "expert-units")
     reordered = [x for x in exact.axes if x.tests and x.axis not in skip and x.hits < POLICY.initial_hits * x.sampled]
-    if mode != "none" and (open_parts or reordered or not same_build(ma, mb)):
-        return run_alignment(
-            ma, mb, seed, "some parts show no order in common, or have no counterpart at their own index", True, progress
-        )
+    text = text and bool(open_parts or reordered or not same_build(ma, mb))
+    if mode != "none" and (text or towers):
+        why = "some parts show no order in common, or have no counterpart at their own index"
+        return run_alignment(ma, mb, seed, why, held_layers(exact, parts), towers, text, progress)
     return None
 
 

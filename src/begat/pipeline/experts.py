@@ -21,8 +21,9 @@ from begat.canon.model import Canonical
 from begat.pipeline.frames import Frame
 from begat.pipeline.mlps import likest, router_rows
 from begat.pipeline.pose import Features, Pose
+from begat.pipeline.rows import Rows, as_it_is
 from begat.pipeline.sampling import generator, plan_site
-from begat.pipeline.search import EXPERTS, Job, Rows, Search, as_it_is, run, x_is_b
+from begat.pipeline.search import EXPERTS, Job, Search, run, x_is_b
 from begat.signals.axes import AXES, Site
 from begat.signals.axes.base import is_symmetric
 from begat.signals.axes.mlp_units import unit_views, units_of

@@ -17,6 +17,7 @@ import numpy as np
 from begat.canon.model import Canonical
 from begat.pipeline.pose import Features
 from begat.pipeline.sampling import check_finite, generator
+from begat.signals.axes import AXES
 from begat.signals.procrustes import cross_product, rotation
 from begat.source.tokens import SharedTokens
 from begat.types import F32, F64, I64, TensorKey
@@ -25,6 +26,8 @@ from begat.types import F32, F64, I64, TensorKey
 _TOKENS_PER_DIM, _TOKENS, _CHUNK = 4, 4096, 2048
 #: unit rows of a layer that a map is fitted on, per residual dim
 _UNITS_PER_DIM = 2
+#: units that a test samples
+_TESTED = AXES["mlp-units"].units
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,15 @@ class Frame:
     Attributes:
         q_DE: A's residual stream in B's, None = they are taken as they are.
         fitted_on: what the map comes from, in words.
-        layers: layers that the map was fitted on, of both models; no test may use them, nor copies of them.
+        layers, theirs: layers of A and of B that the map was fitted on.
+        units: the units of them whose order is in the map; no test may use them in these layers, nor in copies of them. None: all.
     """
 
     q_DE: F32 | None
     fitted_on: str
     layers: frozenset[int] = frozenset()
+    theirs: frozenset[int] = frozenset()
+    units: I64 | None = None
 
 
 def same_basis() -> Frame:
@@ -100,18 +106,27 @@ def _rows(model: Canonical, key: TensorKey, ids: I64, features: Features, as_hea
     return x_ND if gain_D is None else x_ND * gain_D
 
 
-def from_layer(a: Canonical, b: Canonical, layer: int, seed: int, features: Features) -> Frame | None:
-    """Procrustes on the units of one layer at the same index, which takes their order for granted; so that layer is never tested."""
-    keys = [TensorKey("text", layer, f"mlp.{role}.weight") for role in ("gate", "up")]
-    usable = [k for k in keys if all(k in m.tensors for m in (a, b)) and a.tensors[k].shape[0] == b.tensors[k].shape[0]]
+def from_layers(a: Canonical, b: Canonical, ours: int, theirs: int, seed: int, features: Features) -> Frame | None:
+    """Procrustes on units of a layer of A and one of B at the same index, which takes their order for granted; so those units are never tested.
+
+    Where there are enough of them, the units that a test of this size samples are left out of the map: given the order of the others, theirs
+    is still uniform, so that these two layers can be tested as well.
+    """
+    keys = [tuple(TensorKey("text", i, f"mlp.{role}.weight") for i in (ours, theirs)) for role in ("gate", "up")]
+    usable = [(x, y) for x, y in keys if x in a.tensors and y in b.tensors and a.tensors[x].shape[0] == b.tensors[y].shape[0]]
     if not usable:
         return None
-    n = a.tensors[usable[0]].shape[0]
-    width = max(m.tensors[usable[0]].shape[1] for m in (a, b))
-    units = np.sort(generator(seed, "frame units", layer).permutation(n)[: _UNITS_PER_DIM * width]).astype(np.int64)
-    runs = [(key, units[first : first + _CHUNK]) for key in usable for first in range(0, len(units), _CHUNK)]
-    cross = cross_product((_unit_rows(a, key, at, features), _unit_rows(b, key, at, features)) for key, at in runs)
-    return Frame(rotation(cross), f"the {len(units):,} units of layer {layer} at the same index", frozenset({layer}))
+    n = a.tensors[usable[0][0]].shape[0]
+    width = max(m.tensors[k].shape[1] for m, k in zip((a, b), usable[0], strict=True))
+    order = generator(seed, "frame units", theirs).permutation(n)
+    sampled = generator(seed, "units", n).permutation(n)[:_TESTED]  # as `search.py` draws them
+    free = order[~np.isin(order, sampled)]
+    order = free if len(free) * len(usable) >= width and n >= 2 * _TESTED else order
+    units = np.sort(order[: _UNITS_PER_DIM * width]).astype(np.int64)
+    runs = [(x, y, units[first : first + _CHUNK]) for x, y in usable for first in range(0, len(units), _CHUNK)]
+    cross = cross_product((_unit_rows(a, x, at, features), _unit_rows(b, y, at, features)) for x, y, at in runs)
+    where = f"layer {ours}" if ours == theirs else f"layer {ours} of A and layer {theirs} of B"
+    return Frame(rotation(cross), f"{len(units):,} units of {where} at the same index", frozenset({ours}), frozenset({theirs}), units)
 
 
 def _unit_rows(model: Canonical, key: TensorKey, units: I64, features: Features) -> F32:

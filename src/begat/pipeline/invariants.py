@@ -3,6 +3,8 @@
 Enters: a `Context` of two models of equal depth with gated MLPs.  Leaves: `Fold`s: a frame each, and the layers of B that it may be tested on.  The
 numbers: `begat.signals.quadratic`; the test: `views.py`; its bank of independent pairs: `begat.stats.views`.
 
+A layer of B is held against the layer of A that its heads resemble (`resemblance.py`), which is the one at its own index unless layers were moved.
+
 Two folds: a frame is fitted on some even layers and tested on the odd ones, and the other way about. So a layer's result comes from a frame in which it
 had no part, nor had a copy of it. Inside a fold units of the fitted layers are matched by their signatures, the frame is the Procrustes map of the
 pairs, and pairs and map improve each other until the pairs stay. It starts from all fitted layers; where their own units then do not agree, from
@@ -71,7 +73,8 @@ def _folds(context: Context) -> list[Fold] | str:
         return "invariants of units are compared between models of equal depth only"
     if not context.same_width:
         return "the residual streams are not equally wide"
-    mine, theirs = layerwise(a, b)
+    every, theirs = layerwise(a, b)
+    mine = {i: every[context.partner(i)] for i in theirs if context.partner(i) in every}
     layers = sorted(mine.keys() & theirs.keys())
     if len(layers) < 2:
         return "fewer than two layers with gated MLPs that are no routed experts in one of them"
@@ -85,7 +88,7 @@ def _folds(context: Context) -> list[Fold] | str:
         if tested:
             q_DD = _fit(context, fitted, mine, theirs)
             words = f"invariant quadratic forms of the units of layers {', '.join(map(str, fitted))}, which are not counted"
-            out.append(Fold(Frame(q_DD, words, frozenset(fitted)), tested))
+            out.append(Fold(Frame(q_DD, words, frozenset(mine[i].layer for i in fitted), frozenset(fitted)), tested))
     return out or "every layer is a copy of one that the frame would be fitted on"
 
 

@@ -1,4 +1,4 @@
-"""The units of MLPs and experts in three views (gate rows, up rows, down columns), folded and in one frame.
+"""The units of MLPs and experts in three views (gate rows, up rows, down columns; two where there is no gate), folded and in one frame.
 
 Enters: canonical models, a frame's map.  Leaves: `Block`s (which MLPs there are) and their views.  Who matches them: `views.py`, `aligned_map.py`.
 """
@@ -6,7 +6,7 @@ Enters: canonical models, a frame's map.  Leaves: `Block`s (which MLPs there are
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,30 +23,46 @@ EXPERTS = 4
 LAYERS = 8
 #: of gate, up and down, which may not change a unit's sign: up and down may be flipped together, gate may not (SwiGLU)
 SIGNED = (True, False, False)
+#: of up and down where there is no gate: neither may
+PLAIN_SIGNED = (True, True)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One gated MLP: of a layer (kind "mlp"), a shared expert ("shared") or a routed one ("expert")."""
+    """One MLP: of a layer (kind "mlp"), a shared expert ("shared") or a routed one ("expert")."""
 
     layer: int
     expert: int
     kind: str
     units: int
+    gated: bool = True
+
+    @property
+    def inner(self) -> tuple[str, ...]:
+        """The matrices that read the residual stream."""
+        return ("gate", "up") if self.gated else ("up",)
 
     def key(self, role: str) -> TensorKey:
         """Key of its gate, up or down matrix."""
         return TensorKey("text", self.layer, f"{self.kind}.{role}.weight", self.expert)
 
 
-def blocks_of(model: Canonical, experts: int | None = EXPERTS) -> list[Block]:
-    """All gated MLPs of the text tower, of every layer at most so many routed ones (None: all)."""
+    @property
+    def signed(self) -> tuple[bool, ...]:
+        """Per view, whether a unit may not change its sign in it."""
+        return SIGNED if self.gated else PLAIN_SIGNED
+
+
+def blocks_of(model: Canonical, experts: int | None = EXPERTS, plain: bool = False) -> list[Block]:
+    """All gated MLPs of the text tower (`plain`: those without a gate too), of every layer at most so many routed ones (None: all)."""
     out = []
     for key in sorted(model.tensors):
         kind = key.role.removesuffix(".down.weight")
         if key.tower == "text" and kind in ("mlp", "shared", "expert") and (experts is None or key.expert < experts):
-            block = Block(key.layer, key.expert, kind, model.tensors[key].shape[1])
-            if all(block.key(r) in model.tensors and model.tensors[block.key(r)].shape[0] == block.units for r in ("gate", "up")):
+            gated = replace(key, role=f"{kind}.gate.weight") in model.tensors
+            block = Block(key.layer, key.expert, kind, model.tensors[key].shape[1], gated)
+            fits = all(block.key(r) in model.tensors and model.tensors[block.key(r)].shape[0] == block.units for r in block.inner)
+            if fits and (gated or plain):
                 out.append(block)
     return out
 
@@ -58,9 +74,9 @@ def chosen_layers(layers: Iterable[int]) -> set[int]:
 
 
 def views_of(model: Canonical, block: Block, units: I64 | None, q_DE: F32 | None, features: Features) -> list[F32]:
-    """[gate rows, up rows, down columns] of these units (all if None), each [M, D]. Raises InputError on NaN."""
+    """[gate rows, up rows, down columns] of these units (all if None; no gate rows where there is no gate), each [M, D]. Raises InputError on NaN."""
     out: list[F32] = []
-    for role in ("gate", "up"):
+    for role in block.inner:
         key = block.key(role)
         x_MD = model.read(key, units)
         check_finite(model, key, x_MD)

@@ -4,7 +4,8 @@ Enters: a `Context` of two models with gated MLPs and residual streams of one wi
 the layers of B that it may be tested on; once partners are found, a second one for the layers that the first leaves out.  Where partners are known,
 `invariants.py` fits on several layers at once; the test: `views.py`, with a bank of independent pairs of its own (`SEARCHED` of `begat.stats.views`).
 
-The MLP of B is held against every one of A that may be its partner: those of its layer, or of all layers where depths differ. Units are matched by
+The MLP of B is held against every one of A that may be its partner: those of its layer and of the one that its heads resemble, or of all layers where
+depths differ. Units are matched by
 signatures within the pair; the pairs whose signatures match best are fitted and refitted, and the frame is kept in which most units of *that* MLP agree
 (units that were not fitted on, where there are enough: a map bends to any 500). So the search is judged by that MLP alone: its layer, and copies of
 it in B, are never tested, and the other layers of B are looked at once, in one frame. Where the first MLP of B finds no partner a second one is tried.
@@ -57,7 +58,7 @@ def _searched(context: Context) -> list[Fold] | str:
     places = sorted({layers[int(share * len(layers))] for share in _PLACES})
     mlps = {x.layer: x for x in reversed(theirs)}  # the first of every layer
     blocks = [mlps[i] for i in places]
-    tried = [_may_be(x, ours, depth_of(a) == depth_of(b)) for x in blocks]
+    tried = [_may_be(context, x, ours) for x in blocks]
     width = b.geometry["text"].width or 0
     if sum(len(found) for found in tried) * _work(width, max(x.units for x in ours)) > _MOST_WORK:
         return "which MLP is the partner of which is not searched in models this large: it would take minutes"
@@ -85,7 +86,7 @@ def _second(context: Context, first: Fold, mlps: dict[int, Block], ours: Sequenc
         return []
     units = np.sort(generator(context.seed, "invariants", block.layer).permutation(block.units)[:UNITS])
     sample = [x @ first.frame.q_DE.T for x in views_of(context.b, block, units, None, context.features)]
-    partners = _may_be(block, ours, depth_of(context.a) == depth_of(context.b))
+    partners = _may_be(context, block, ours)
     partner = max(partners, key=lambda y: agreement(sample, views_of(context.a, y, None, None, context.features), SIGNED).agreeing)
     _, q_DD = _fit(context, block, [partner])
     return [Fold(_frame(q_DD, block.layer), tested)]
@@ -93,12 +94,13 @@ def _second(context: Context, first: Fold, mlps: dict[int, Block], ours: Sequenc
 
 def _frame(q_DD: F32, layer: int) -> Frame:
     words = f"invariant quadratic forms of the units of layer {layer}, whose partner was searched for, and which is not counted"
-    return Frame(q_DD, words, frozenset({layer}))
+    return Frame(q_DD, words, frozenset(), frozenset({layer}))
 
 
-def _may_be(x: Block, ours: Sequence[Block], equal_depth: bool) -> list[Block]:
+def _may_be(context: Context, x: Block, ours: Sequence[Block]) -> list[Block]:
     """The MLPs of A that may be the partner of one of B."""
-    return [y for y in ours if y.layer == x.layer or not equal_depth]
+    everywhere = depth_of(context.a) != depth_of(context.b)
+    return [y for y in ours if everywhere or y.layer in (x.layer, context.partner(x.layer))]
 
 
 def _work(width: int, units: int) -> float:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from begat.alignment import Alignment
 from begat.canon.model import Canonical
 from begat.errors import InputError
 from begat.pipeline.expert_partners import NOTHING_LOOKED_AT, Matched
@@ -60,29 +59,6 @@ def find_parts(
         found = [t for t in residual.tests if t.tower == tower]
         parts += _embedding(tower, found, by_layer[tower, -1], needed, policy)
     return tuple(parts)
-
-
-def aligned_parts(parts: Sequence[PartResult], alignment: Alignment | None) -> tuple[PartResult, ...]:
-    """The parts with what alignment found: a layer of B that holds a layer of A is dependent, wherever A has it."""
-    if alignment is None:
-        return tuple(parts)
-    # where some experts of a layer were found at their own index, what is found of that layer is theirs, and the others stay as they were
-    split = {p.layer for p in parts if p.tower == "text" and p.part.startswith("inherited experts")}
-    held = {m.layer_b: m for m in alignment.layers if m.layer_b not in split}
-    out = []
-    for part in parts:
-        match = held.get(part.layer) if part.tower == "text" and part.layer >= 0 else None
-        if match is not None and part.status != "dependent":
-            how = f"layer {match.layer_a} of A, found by {match.by}" if match.layer_a != match.layer_b else f"found by {match.by}"
-            part = replace(part, status="dependent", log10_e=match.log10_e, why=how)
-        elif held and part.tower == "text" and part.layer < 0 and part.status == "no-evidence":
-            part = replace(
-                part,
-                status="undetermined",
-                why="the residual streams were laid over each other by it, so it is not tested itself",
-            )
-        out.append(part)
-    return tuple(out)
 
 
 def tables_open(parts: Sequence[PartResult], a: Canonical, b: Canonical) -> tuple[PartResult, ...]:

@@ -84,6 +84,27 @@ def pose(
     return Pose(model, replace(model, tensors=dict(sorted(tensors.items())), geometry=geometry), real)
 
 
+def as_text(model: Canonical, tower: str) -> Canonical:
+    """The model as if one tower were its only trunk, for what looks at the text tower; it reads the same weights."""
+    tensors = {replace(k, tower="text"): replace(t, key=replace(k, tower="text")) for k, t in model.tensors.items() if k.tower == tower}
+    geometry = {"text": model.geometry[tower]} if tower in model.geometry else {}
+    return replace(model, tensors=dict(sorted(tensors.items())), geometry=geometry)
+
+
+def relayered(model: Canonical, layers: Mapping[int, int]) -> Canonical:
+    """The model as if its text tower's layer i were its layer `layers[i]`; it reads the same weights, and a layer may stand in several places."""
+    places: dict[int, list[int]] = {}
+    for new, old in layers.items():
+        places.setdefault(old, []).append(new)
+    tensors = {}
+    for key, t in model.tensors.items():
+        moved = key.tower == "text" and key.layer >= 0
+        for layer in places.get(key.layer, []) if moved else [key.layer]:
+            new_key = replace(key, layer=layer)
+            tensors[new_key] = replace(t, key=new_key)
+    return replace(model, tensors=dict(sorted(tensors.items())))
+
+
 def _called(geometry: Geometry, called: Mapping[str, str]) -> Geometry:
     more = {new: geometry.symmetric[old] for new, old in called.items() if old in geometry.symmetric}
     return replace(geometry, symmetric={**geometry.symmetric, **more})

@@ -3,13 +3,14 @@
 Enters: two models and a frame (how A's residual stream lies in B's).  Leaves: `Search`: every test with its places in A and B, and one log
 e-value that has paid for the search (`begat.stats.search`).  Frames and why the test stays exact in them: `begat.pipeline.frames`.
 
-Models of equal depth and kind are tested layer by layer; otherwise every layer of one against every layer of the other, and the MLP of a dense
-model against the experts of a mixture (mixture against mixture: `experts.py`). X, whose lotteries are multiplied, is the model with fewer of them: the
-shallower, else the dense one, else A.
+Models of equal depth and kind are tested layer by layer, or where asked, like all others, every layer of one against every layer of the other; the
+MLP of a dense model against the experts of a mixture (mixture against mixture: `experts.py`). X, whose lotteries are multiplied, is the model with
+fewer of them: the shallower, else the dense one, else A.  Rows: `rows.py`.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,22 +21,22 @@ from begat.alignment import PairTest
 from begat.canon.model import Canonical
 from begat.pipeline.by_index import WORTH, ByIndex
 from begat.pipeline.frames import Frame
-from begat.pipeline.pose import KEPT_BYTES, Features, Kept, Pose, pose
+from begat.pipeline.pose import Features, Pose, pose
+from begat.pipeline.rows import Rows, as_it_is
 from begat.pipeline.sampling import Plan, generator, plan_site
 from begat.signals.axes import AXES, Site
-from begat.signals.kinship import alike, signs, sketch_of
-from begat.signals.order import order_hits, strict_hits, unit_rows, varies
+from begat.signals.kinship import alike
 from begat.stats.order import LN10, log_e_combined, log_e_single
 from begat.stats.search import log_e_search
 from begat.types import F32, OrderTest, TensorKey
+from begat.verdict.policy import POLICY
 
 Rename = Callable[[TensorKey], TensorKey | None]
 
 #: experts of a layer that a dense MLP is held against, and heads of a layer that are tested
 EXPERTS, HEADS = 4, 2
-#: numbers that are mapped in one product
-_BATCH = KEPT_BYTES // 32
 #: axes whose order a frame leaves alone
+_UNITS = ("mlp-units", "expert-units")
 _WITHIN = ("latent-dims", "kv-heads", "value-dims", "experts", "mlp-units", "expert-units")
 
 
@@ -65,34 +66,41 @@ class Job:
         return Site(site.tower, *self.x_at, site.units, views, site.label)
 
 
-def search(a: Canonical, b: Canonical, frame: Frame, seed: int, features: Features) -> Search:
-    """Run all order tests between A and B in one frame."""
+def search(a: Canonical, b: Canonical, frame: Frame, seed: int, features: Features, jobs: Sequence[Job] | None = None) -> Search:
+    """Run all order tests between A and B in one frame; `jobs`: those of `plan_jobs` instead, in whole or in part, chosen by no order of units."""
     swap = x_is_b(a, b)
-    x, y = (b, a) if swap else (a, b)
     q_x, q_y = (None, frame.q_DE) if swap else (frame.q_DE, None)
-    return run(list(_jobs(x, y, frame, seed)), Rows(features, q_x, q_y, seed), y, frame, swap)
+    chosen = plan_jobs(a, b, seed) if jobs is None else list(jobs)
+    return run(chosen, Rows(features, q_x, q_y, seed), a if swap else b, frame, swap)
+
+
+def plan_jobs(a: Canonical, b: Canonical, seed: int, everywhere: bool = False) -> list[Job]:
+    """All order tests between A and B, the same in every frame; `everywhere`: every layer against every layer, also at equal depth."""
+    x, y = (b, a) if x_is_b(a, b) else (a, b)
+    return list(_jobs(x, y, everywhere, seed))
 
 
 def run(jobs: list[Job], seen: Rows, y: Canonical, frame: Frame, swap: bool) -> Search:
     """The tests of all jobs, every lottery of X with each of its candidates; `swap`: X is B."""
-    seen.expect(jobs, y)
-    jobs = _without_copies_of_fitted(seen, jobs, y, frame)
-    outcomes = _without_index_orders(seen, [(job, *seen.hits(job, y)) for job in jobs], y)
+    by_axis = sorted(jobs, key=lambda job: job.axis)
+    seen.expect([(j.x if seen.q_x is not None else as_it_is(y, j.plan), j.plan) for j in by_axis], len(jobs))
+    jobs = _without_copies_of_fitted(seen, jobs, y, frame, swap)
+    outcomes = _without_index_orders([(job, *seen.hits(job.x, y, job.plan)) for job in jobs], y)
     copies = _copies(seen, jobs)
-    by_axis: dict[str, dict[tuple[int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
+    lotteries: dict[str, dict[tuple[int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     tests = []
     for job, m, hits in outcomes:
         if m < 2:
             continue
         if (job.axis, job.x_at) not in copies:
-            by_axis[_lottery_axis(job)][job.x_at].append(log_e_single(hits, m))
+            lotteries[_lottery_axis(job)][job.x_at].append(log_e_single(hits, m))
         here, there = (job.y_at, job.x_at) if swap else (job.x_at, job.y_at)
         tests.append(PairTest(job.axis, *here, *there, m, hits, counted=(job.axis, job.x_at) not in copies))
-    logs = {axis: log_e_search(found) for axis, found in by_axis.items()}
+    logs = {axis: log_e_search(found) for axis, found in lotteries.items()}
     return Search(tuple(tests), log_e_combined(list(logs.values())), logs)
 
 
-def _without_index_orders(rows: Rows, outcomes: list[tuple[Job, int, int]], y: Canonical) -> list[tuple[Job, int, int]]:
+def _without_index_orders(outcomes: list[tuple[Job, int, int]], y: Canonical) -> list[tuple[Job, int, int]]:
     """The outcomes without tests whose units stand in an order that the index fixes in both models (`by_index.py`)."""
     by_axis: dict[str, list[int]] = defaultdict(list)
     for i, (job, m, _) in enumerate(outcomes):
@@ -110,7 +118,7 @@ def _without_index_orders(rows: Rows, outcomes: list[tuple[Job, int, int]], y: C
             job, m, hits = outcomes[i]
             tests[i] = OrderTest(axis, "text", *job.x_at, m, hits, 0.0, i)
             by_index.add(tests[i], job.plan, (job.real_site(), job.plan.site))
-        kept = by_index.keep(list(tests.values()))
+        kept = set(by_index.keep(list(tests.values())))
         lost |= {i for i, test in tests.items() if test not in kept}
     return [outcome for i, outcome in enumerate(outcomes) if i not in lost]
 
@@ -137,16 +145,16 @@ def has_experts(model: Canonical) -> bool:
     return any(k.expert >= 0 and k.tower == "text" for k in model.tensors)
 
 
-def _jobs(x: Canonical, y: Canonical, frame: Frame, seed: int) -> Iterator[Job]:
+def _jobs(x: Canonical, y: Canonical, everywhere: bool, seed: int) -> Iterator[Job]:
     depth_x, depth_y = depth_of(x), depth_of(y)
-    shifts = range(1 - depth_x, depth_y) if depth_x != depth_y else range(1)
+    shifts = range(1 - depth_x, depth_y) if depth_x != depth_y or everywhere else range(1)
     for shift in shifts:
-        for posed, expert in _poses(x, y, shift, frame, seed):
-            for name in _WITHIN if expert is None else ("mlp-units", "expert-units"):
-                yield from _sites(name, posed, y, shift, expert, frame, seed)
+        for posed, expert in _poses(x, y, shift, seed):
+            for name in _WITHIN if expert is None else _UNITS:
+                yield from _sites(name, posed, y, shift, expert, seed)
 
 
-def _poses(x: Canonical, y: Canonical, shift: int, frame: Frame, seed: int) -> Iterator[tuple[Pose, int | None]]:
+def _poses(x: Canonical, y: Canonical, shift: int, seed: int) -> Iterator[tuple[Pose, int | None]]:
     width = y.geometry["text"].width if "text" in y.geometry else None
 
     def shifted(key: TensorKey) -> TensorKey | None:
@@ -176,7 +184,7 @@ def _mlp_as(shifted: Rename, kind: str, expert: int) -> Rename:
     return rename
 
 
-def _sites(name: str, x: Pose, y: Canonical, shift: int, expert: int | None, frame: Frame, seed: int) -> Iterator[Job]:
+def _sites(name: str, x: Pose, y: Canonical, shift: int, expert: int | None, seed: int) -> Iterator[Job]:
     axis = AXES[name]
     for site in axis.sites(x.canonical, y):
         layer = site.layer - shift
@@ -197,85 +205,36 @@ def _chosen(axis: str, site: Site, layer: int, seed: int) -> bool:
     return not (axis == "expert-units" and site.expert >= EXPERTS)
 
 
-class Rows:
-    """Unit rows of X and Y in one frame (q_x, q_y: maps of their residual streams), each made once; those expected next are mapped together."""
-
-    def __init__(self, features: Features, q_x: F32 | None, q_y: F32 | None, seed: int) -> None:
-        self.features, self.q_x, self.q_y, self.seed = features, q_x, q_y, seed
-        self._kept: Kept[tuple[object, ...], tuple[list[F32], F32, bool]] = Kept()
-        self._expected: list[tuple[Pose, Plan]] = []
-        self._places: dict[tuple[object, ...], int] = {}
-        self._signs: dict[int, F32] = {}
-
-    def expect(self, jobs: Sequence[Job], y: Canonical) -> None:
-        """What will be asked for, in about the order in which it will be."""
-        jobs = sorted(jobs, key=lambda j: j.axis)
-        self._expected = [(j.x, j.plan) for j in jobs] if self.q_x is not None else [(as_it_is(y, j.plan), j.plan) for j in jobs]
-        self._places = {self._key(*wanted): i for i, wanted in reversed(list(enumerate(self._expected)))}
-
-    @staticmethod
-    def _key(posed: Pose, plan: Plan) -> tuple[object, ...]:
-        real = tuple((posed.real[v.key], v.take, v.start, v.stride, v.offsets) for v in plan.site.views)
-        return id(posed.model), real, plan.units.tobytes()
-
-    def of(self, posed: Pose, plan: Plan, q_DE: F32 | None) -> tuple[list[F32], F32, bool]:
-        """(blocks, unit rows, every unit varies)."""
-        at = self._key(posed, plan)
-        if at in self._kept:
-            return self._kept[at]
-        batch = {at: (posed, plan)}
-        if q_DE is not None and at in self._places:
-            room = _BATCH // max(1, q_DE.shape[0] * len(plan.units) * len(plan.site.views))
-            batch |= {k: w for w in self._expected[self._places[at] :][:room] if (k := self._key(*w)) not in self._kept}
-        found = self.features.many([(p, x.site.views, x.units) for p, x in batch.values()], q_DE)
-        made = [(blocks, unit_rows(blocks), bool(varies(blocks).all())) for blocks in found]
-        for key, one in reversed(list(zip(batch, made, strict=True))):
-            self._kept.keep(key, one, 2 * sum(b.nbytes for b in one[0]))
-        return made[0]
-
-    def sketch(self, x_MD: F32) -> F32:
-        """`kinship.sketch` of unit rows, with one set of signs for all of a width."""
-        width = x_MD.shape[1]
-        if width not in self._signs:
-            self._signs[width] = signs(width, generator(self.seed, "signs", width))
-        return sketch_of(x_MD, self._signs[width])
-
-    def hits(self, job: Job, y: Canonical) -> tuple[int, int]:
-        """(units, hits) of one test."""
-        x_blocks, x_MD, x_whole = self.of(job.x, job.plan, self.q_x)
-        y_blocks, y_MD, y_whole = self.of(as_it_is(y, job.plan), job.plan, self.q_y)
-        if x_whole and y_whole and x_MD.shape == y_MD.shape and len(x_MD) > 1:
-            return len(x_MD), strict_hits(x_MD @ y_MD.T)
-        found = order_hits(x_blocks, y_blocks)
-        return found.m, found.hits
+Place = tuple[str, bytes, tuple[int, int]]
 
 
-def as_it_is(model: Canonical, plan: Plan) -> Pose:
-    """A model under its own keys, as far as a plan reads it."""
-    return Pose(model, model, {v.key: v.key for v in plan.site.views})
-
-
-def _without_copies_of_fitted(rows: Rows, jobs: list[Job], y: Canonical, frame: Frame) -> list[Job]:
-    """The jobs without those at a layer that the frame was fitted on, or at a copy of it in either model: its order is in the map."""
-    if not frame.layers:
+def _without_copies_of_fitted(rows: Rows, jobs: list[Job], y: Canonical, frame: Frame, swap: bool) -> list[Job]:
+    """The jobs without units whose order is in the map: those of a layer that the frame was fitted on, or of a copy of it, in either model."""
+    ours, theirs = (frame.theirs, frame.layers) if swap else (frame.layers, frame.theirs)
+    used = [j for j in jobs if j.axis in _UNITS and (frame.units is None or np.isin(j.plan.units, frame.units).any())]
+    if not ours or not used:
         return jobs
-    by_kind: dict[tuple[str, bytes], list[Job]] = defaultdict(list)
-    for job in jobs:
-        by_kind[job.axis, job.plan.units.tobytes()].append(job)
-    out = []
-    for group in by_kind.values():
-        fitted = [j for j in group if j.x_at[0] in frame.layers]
-        others = [j for j in group if j.x_at[0] not in frame.layers]
-        if fitted and others:
-            same = np.zeros((len(group), len(group)), dtype=bool)
-            for blocks in (
-                [rows.of(j.x, j.plan, rows.q_x)[1] for j in group],
-                [rows.of(as_it_is(y, j.plan), j.plan, rows.q_y)[1] for j in group],
-            ):
-                same |= alike([rows.sketch(x_MD) for x_MD in blocks])
-            at = [i for i, j in enumerate(group) if j.x_at[0] in frame.layers]
-            others = [j for i, j in enumerate(group) if not same[i, at].any()]
-        out += others
+    x_places: dict[Place, F32] = {}
+    y_places: dict[Place, F32] = {}
+    for job in used:
+        x_places.setdefault(_place(job, job.x_at), rows.sketch(job.x, job.plan, rows.q_x))
+        y_places.setdefault(_place(job, job.y_at), rows.sketch(as_it_is(y, job.plan), job.plan, rows.q_y))
+    x_out = _alike(x_places, [p for p in x_places if p[2][0] in ours])
+    y_out = _alike(y_places, [p for p in y_places if p[2][0] in theirs])
+    return [j for j in jobs if _place(j, j.x_at) not in x_out and _place(j, j.y_at) not in y_out]  # of other axes none is there
+
+
+def _place(job: Job, at: tuple[int, int]) -> Place:
+    return job.axis, job.plan.units.tobytes(), at
+
+
+def _alike(sketches: dict[Place, F32], some: Sequence[Place]) -> set[Place]:
+    """Some places of one model, and all that are copies of one of them."""
+    out = set(some)
+    for kind in {p[:2] for p in some}:
+        places = [p for p in sketches if p[:2] == kind]
+        like = alike([sketches[p] for p in places])[:, [p in out for p in places]]
+        out |= {places[i] for i in np.flatnonzero(like.any(axis=1))}
     return out
 
 
@@ -283,27 +242,32 @@ def _copies(rows: Rows, jobs: Sequence[Job]) -> set[tuple[str, tuple[int, int]]]
     """Lotteries of X that are another's copy, seen in X alone: of every group of copies the first counts."""
     by_kind: dict[tuple[str, bytes, int], dict[tuple[int, int], F32]] = defaultdict(dict)
     for job in jobs:
-        x_MD = rows.of(job.x, job.plan, rows.q_x)[1]
-        by_kind[job.axis, job.plan.units.tobytes(), x_MD.shape[1]].setdefault(job.x_at, x_MD)
+        sketch = rows.sketch(job.x, job.plan, rows.q_x)
+        by_kind[job.axis, job.plan.units.tobytes(), len(sketch)].setdefault(job.x_at, sketch)
     out = set()
     for (axis, _, _), found in by_kind.items():
         if len(found) < 2:
             continue
         places = sorted(found)
-        same = alike([rows.sketch(found[p]) for p in places])
+        same = alike([found[p] for p in places])
         out |= {(axis, p) for i, p in enumerate(places) if same[i, :i].any()}
     return out
 
 
+def needed_of(tests: Sequence[PairTest], searches: int = 1) -> float:
+    """The log10 e-value from which a pair of layers counts as found, of so many searches of these tests."""
+    return POLICY.part_log10_e + math.log10(max(1, len({(t.layer_b, t.layer_a) for t in tests})) * max(1, searches))
+
+
 def best_layers(tests: Sequence[PairTest], needed: float) -> dict[int, tuple[int, float]]:
-    """Layer of B → (the layer of A whose units it holds best, log10 e-value of that pair), where it reaches `needed`."""
+    """Layer of B → (the layer of A whose units it holds best, log10 e-value of that pair), where it reaches `needed`; of equal ones its own index."""
     logs: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for t in tests:
         logs[t.layer_b][t.layer_a].append(log_e_single(t.hits, t.m))
     out = {}
     for layer_b, by_a in logs.items():
         score = {layer_a: sum(x) / np.log(10) for layer_a, x in by_a.items()}
-        layer_a = max(sorted(score), key=lambda i: score[i])
-        if score[layer_a] >= needed:
+        layer_a = max(sorted(score), key=lambda i: (round(score[i], 6), i == layer_b))
+        if layer_b >= 0 and score[layer_a] >= needed:
             out[layer_b] = (layer_a, float(score[layer_a]))
     return out

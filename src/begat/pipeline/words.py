@@ -66,7 +66,7 @@ def alignment_words(alignment: Alignment | None) -> dict[str, str]:
         return words
     best = max((r for r in alignment.routes if r.log10_e is not None), key=lambda r: r.log10_e or 0.0, default=None)
     if best is not None:
-        matched = {(m.layer_a, m.layer_b) for m in alignment.layers}
+        matched = {(m.layer_a, m.layer_b) for m in alignment.layers if m.tower == "text"}
         tests = [t for t in best.tests if t.layer_b < 0 or (t.layer_a, t.layer_b) in matched] or list(best.tests)
         words |= {
             "route": best.title, "aligned_hits": f"{sum(t.hits for t in tests):,}", "aligned_sampled": f"{sum(t.m for t in tests):,}",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from begat.alignment import Alignment, PairTest, RouteResult
+from begat.alignment import Alignment, LayerMatch, PairTest, RouteResult
 from begat.report import words
 from begat.report.gridmap import STEPS, short
 from begat.report.layout import role_order
@@ -69,8 +69,13 @@ def _way(a: Alignment, r: RouteResult) -> Way:
 
 def _matching(a: Alignment, r: RouteResult) -> Sequence[PairTest]:
     """Tests between layers that were matched; all where none were."""
-    pairs = {(m.layer_a, m.layer_b) for m in a.layers}
+    pairs = {(m.layer_a, m.layer_b) for m in text_layers(a)}
     return [t for t in r.tests if t.layer_b < 0 or (t.layer_a, t.layer_b) in pairs] or r.tests
+
+
+def text_layers(a: Alignment) -> list[LayerMatch]:
+    """Layers of the text tower that were found, which the picture shows; those of other towers stand among the parts."""
+    return [m for m in a.layers if m.tower == "text"]
 
 
 def view_line(a: Alignment) -> str:
@@ -90,9 +95,9 @@ def view_line(a: Alignment) -> str:
 
 def layer_words(a: Alignment) -> str:
     """Which layer of A each layer of B holds: "0 1 2 1 2 3", a dot where none was found."""
-    if not a.layers:
+    held = {m.layer_b: str(m.layer_a) for m in text_layers(a)}
+    if not held:
         return ""
-    held = {m.layer_b: str(m.layer_a) for m in a.layers}
     return " ".join(held.get(i, "·") for i in range(max(held) + 1))
 
 
@@ -103,12 +108,13 @@ def layer_picture(a: Alignment) -> Picture | None:
     for t in best.tests if best is not None else ():
         if t.layer_a >= 0 and t.layer_b >= 0 and t.m:
             shares[t.layer_a, t.layer_b].append(t.hits / t.m)
-    for m in a.layers:
+    found = text_layers(a)
+    for m in found:
         if m.log10_e is None:
             shares[m.layer_a, m.layer_b] = [m.share]
-    if not a.layers or not shares:
+    if not found or not shares:
         return None
-    held = {(m.layer_a, m.layer_b) for m in a.layers}
+    held = {(m.layer_a, m.layer_b) for m in found}
     n_a, n_b = (1 + max(at[i] for at in shares) for i in (0, 1))
     spots = tuple(
         Spot(

@@ -124,6 +124,8 @@ class _Page:
     def alignment(self, a: Alignment) -> None:
         """The ways around disguises and changes of shape, and what they found."""
         self.heading("Alignment", f"run because {a.why}")
+        for line in a.undone:
+            self.wrap(f"before: {line}", "  ", "    ")
         rows = [(w.title, w.tests, w.kept, w.log10_e) for w in alignment.ways(a) if not w.reason]
         if rows:
             self.table(("way", "tests", "units in order", "log10 e"), rows)
@@ -133,7 +135,7 @@ class _Page:
         line = alignment.view_line(a)
         if line:
             self.wrap(line, "  ", "    ")
-        if a.layers:
+        if alignment.layer_words(a):
             self.wrap(f"layers of A in the layers of B: {alignment.layer_words(a)}", "  ", "    ")
         if a.cells:
             medians = ", ".join(f"{role} {r2}" for role, r2 in alignment.map_medians(a))

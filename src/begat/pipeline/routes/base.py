@@ -5,8 +5,9 @@ Enters and leaves: see the package.  Frames: `begat.pipeline.frames`; tests in a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -18,7 +19,8 @@ from begat.errors import InputError
 from begat.pipeline.frames import Frame, from_tokens
 from begat.pipeline.own import ONE_DRAW, one_draw
 from begat.pipeline.pose import Features
-from begat.pipeline.search import Search, depth_of, has_experts, search
+from begat.pipeline.resemblance import Resemblance, partners_of, resemblance
+from begat.pipeline.search import Job, Search, best_layers, depth_of, has_experts, needed_of, plan_jobs, search, x_is_b
 from begat.registry import Registry
 from begat.source.tokens import SharedTokens, read_vocabulary, same_rows, shared_tokens
 from begat.stats.order import LN10, log_mean_exp
@@ -32,6 +34,7 @@ class Context:
 
     def __init__(self, a: Canonical, b: Canonical, seed: int) -> None:
         self.a, self.b, self.seed, self.features = a, b, seed, Features()
+        self.frames: dict[str, Frame] = {}  # route that ran → its best frame
         self.kept: dict[str, Any] = {}  # what one step found and another asks for again
 
     def once(self, name: str, make: Callable[[], T]) -> T:
@@ -96,9 +99,43 @@ class Context:
         frame = from_tokens(self.a, self.b, shared, self.seed, self.features)
         return frame if frame is not None else "no token embedding or head in common"
 
-    def search(self, frame: Frame) -> Search:
-        """All order tests in one frame."""
-        return search(self.a, self.b, frame, self.seed, self.features)
+    @cached_property
+    def resemblance(self) -> Resemblance | str:
+        """Which layer of A each layer of B resembles, or why that is unknown."""
+        return resemblance(self.a, self.b, self.seed, self.features)
+
+    def partner(self, layer: int) -> int:
+        """The layer of A that a layer of B is held against where one is needed: the same, unless another resembles it plainly more."""
+        if depth_of(self.a) != depth_of(self.b):
+            return layer
+        return partners_of(self.resemblance, [layer])[layer]
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Every order test that a search over all layers makes."""
+        return plan_jobs(self.a, self.b, self.seed, everywhere=True)
+
+    def search(self, frame: Frame, everywhere: bool = True) -> Search:
+        """All order tests in one frame.
+
+        Between models of one build first each layer of B against the layer of A that it resembles, which is chosen by no order; where that leaves a
+        layer of B without a counterpart, every layer against every other (not `everywhere`: only where it found some layer).
+        The two count half each, what was not run as 0.
+        """
+        if not self.same_shape:
+            return search(self.a, self.b, frame, self.seed, self.features, self.jobs)
+        swap, depth = x_is_b(self.a, self.b), depth_of(self.b)
+        pairs = {(i, self.partner(i)) if swap else (self.partner(i), i) for i in range(depth)}
+        first = search(self.a, self.b, frame, self.seed, self.features, [j for j in self.jobs if (j.x_at[0], j.y_at[0]) in pairs])
+        found = best_layers(first.tests, needed_of(first.tests))
+        if len(found) == depth or not (found or everywhere):
+            return replace(first, log_e=first.log_e - math.log(2))
+        every = self.search_everywhere(frame)
+        return replace(every, log_e=log_mean_exp([first.log_e, every.log_e]))
+
+    def search_everywhere(self, frame: Frame) -> Search:
+        """Every layer of A against every layer of B in one frame."""
+        return search(self.a, self.b, frame, self.seed, self.features, self.jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +166,12 @@ def skipped(which: Route, why: str) -> RouteResult:
     return RouteResult(which.name, which.title, "", which.null, (), None, why)
 
 
-def result(which: Route, found: Sequence[tuple[Frame, Search]]) -> RouteResult:
-    """The result over the alternative frames of a route: the mean of their e-values."""
+def result(context: Context, which: Route, found: Sequence[tuple[Frame, Search]]) -> RouteResult:
+    """The result over the alternative frames of a route: the mean of their e-values. The best frame is kept in the context."""
     tests = tuple(t for _, s in found for t in s.tests)
     if not tests:
         return skipped(which, "no order was left to test")
     log_e = log_mean_exp([s.log_e for _, s in found])
     best = int(np.argmax([s.log_e for _, s in found]))
+    context.frames[which.name] = found[best][0]
     return RouteResult(which.name, which.title, found[best][0].fitted_on, which.null, found[best][1].tests, log_e / LN10)

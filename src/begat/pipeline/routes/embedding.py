@@ -17,4 +17,4 @@ def embedding(context: Context, which: Route) -> RouteResult:
     frame = context.token_frame
     if isinstance(frame, str):
         return skipped(which, frame)
-    return result(which, [(frame, context.search(frame))])
+    return result(context, which, [(frame, context.search(frame))])

@@ -26,4 +26,4 @@ def expert_orders(context: Context, which: Route) -> RouteResult:
         frames.append(context.token_frame)
     if not frames:
         return skipped(which, "the residual streams are not equally wide and no tokens are shared")
-    return result(which, [(f, search_experts(context.a, context.b, f, context.seed, context.features)) for f in frames])
+    return result(context, which, [(f, search_experts(context.a, context.b, f, context.seed, context.features)) for f in frames])

@@ -1,4 +1,4 @@
-"""Residual streams as they are, counterparts searched: depth pruned or up-scaled, a dense MLP inside experts."""
+"""Residual streams as they are, counterparts searched: layers moved, depth pruned or up-scaled, a dense MLP inside experts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from begat.pipeline.routes.base import Context, Route, result, route, skipped
     "are held against, a unit finds its own index with chance at most 1 in the sample. Counterparts searched over are averaged.",
 )
 def same_basis(context: Context, which: Route) -> RouteResult:
-    """Only where the plain order test could not see all: other depth, or experts on one side."""
+    """Every layer against every other, also at equal depth: there the plain order test has looked at each layer's own index only."""
     if not context.same_width:
         return skipped(which, "the residual streams are not equally wide")
-    if context.same_shape:
-        return skipped(which, "equal depth and kind: the plain order test has done it")
     frame = frame_of()
-    return result(which, [(frame, context.search(frame))])
+    return result(context, which, [(frame, context.search_everywhere(frame))])

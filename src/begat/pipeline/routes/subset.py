@@ -55,6 +55,7 @@ def subset(context: Context, which: Route) -> RouteResult:
     found = [_Matching(context, mlps, sizes, frame).run() for frame in frames]
     best = int(np.argmax([log_e for _, log_e in found]))
     log_e = log_mean_exp([log_e for _, log_e in found])
+    context.frames[which.name] = frames[best]
     return RouteResult(which.name, which.title, frames[best].fitted_on, which.null, tuple(found[best][0]), log_e / LN10)
 
 
