@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from builders import Tensors, llama, noisy, write
-from disguises import some_layers, strangers_twin
-
 from begat.canon.resolve import resolve
 from begat.pipeline.align import align
 from begat.source import open_checkpoint
+from builders import Tensors, llama, noisy, write
+from disguises import some_layers, strangers_twin
 
 #: small, so that a draw takes a moment; units beyond 128, so that a fitted layer is tested too
 SHAPES: tuple[dict[str, Any], ...] = (
