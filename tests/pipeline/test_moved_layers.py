@@ -12,8 +12,8 @@ import begat
 from begat.canon.resolve import resolve
 from begat.pipeline import rest
 from begat.pipeline.align import align
-from begat.pipeline.resemblance import resemblance
 from begat.pipeline.pose import Features
+from begat.pipeline.resemblance import resemblance
 from begat.types import Verdict
 from builders import Tensors, llama, noisy, reordered_units, stitched, write
 from disguises import all_disguised, new_embeddings, reordered_heads, rotation, some_layers, turned
@@ -152,7 +152,8 @@ def _gpt2_moved(w: Tensors, order: list[int], rng: np.random.Generator | None = 
         out |= {n.replace(f".h.{old}.", f".h.{new}."): x for n, x in w.items() if f".h.{old}." in n}
         if rng is not None:
             p, at = f"transformer.h.{new}.mlp.", rng.permutation(len(w[f"transformer.h.{old}.mlp.c_fc.bias"]))
-            out |= {f"{p}c_fc.weight": out[f"{p}c_fc.weight"][:, at], f"{p}c_fc.bias": out[f"{p}c_fc.bias"][at], f"{p}c_proj.weight": out[f"{p}c_proj.weight"][at]}
+            out |= {f"{p}c_fc.weight": out[f"{p}c_fc.weight"][:, at], f"{p}c_fc.bias": out[f"{p}c_fc.bias"][at],
+                f"{p}c_proj.weight": out[f"{p}c_proj.weight"][at]}
     return out
 
 
@@ -175,7 +176,8 @@ def _with_vision(w: Tensors, vision: Tensors) -> Tensors:
     out = {f"language_model.{n}": x for n, x in w.items()}
     for name, x in vision.items():
         if ".layers." in name and "norm" not in name:
-            out[name.replace("model.layers.", "vision_tower.vision_model.encoder.layers.").replace("mlp.up_proj", "mlp.fc1").replace("mlp.down_proj", "mlp.fc2")] = x
+            name = name.replace("model.layers.", "vision_tower.vision_model.encoder.layers.")
+            out[name.replace("mlp.up_proj", "mlp.fc1").replace("mlp.down_proj", "mlp.fc2")] = x
     return {n: x for n, x in out.items() if not (n.startswith("vision") and "gate_proj" in n)}
 
 

@@ -20,25 +20,29 @@ from begat.canon.model import Canonical
 from begat.pipeline.heads import HEADS, head_rows, head_shape
 from begat.pipeline.pose import Features
 from begat.pipeline.sampling import generator
-from begat.signals.spectra import layer_distances, spectra
+from begat.signals.spectra import layer_distances, shapes_of, spectra
 from begat.types import F64
 
 #: heads of a layer of B that are looked for; floating-point operations beyond which it is left out: seconds
 _HEADS, _MOST_WORK = 8, 4e11
 #: how much nearer than the layer at its own index another must be, to be taken for the one behind a layer
 _NEARER = 0.9
-#: and to be called alike: copies with noise of a fifth of the weights reach 0.3, layers of trained strangers no less than 0.4
-_ALIKE = 0.3
+#: and to be called alike in shape: copies with a tenth of noise reach 0.1 to 0.35, layers of 66 trained pairs of strangers no less than 0.32
+_ALIKE = 0.25
 _PAIRS = (("attn.q", "attn.k"), ("attn.o", "attn.v"))
 
 
 @dataclass(frozen=True, slots=True)
 class Resemblance:
-    """Distances of layers: `apart` [layers of B, layers of A] of the layers numbered in `theirs` (B) and `ours` (A)."""
+    """Distances of layers, [layers of B, layers of A], of the layers numbered in `theirs` (B) and `ours` (A).
+
+    apart: by all that is known of their heads; shapes: without the sizes of heads.
+    """
 
     ours: tuple[int, ...]
     theirs: tuple[int, ...]
     apart: F64
+    shapes: F64
 
     def nearest(self) -> dict[int, int]:
         """Layer of B → the layer of A that resembles it most; its own index unless another is plainly nearer."""
@@ -56,13 +60,13 @@ class Resemblance:
 
 
 def like_heads(found: Resemblance | str, layer: int) -> int | None:
-    """The layer of A whose heads are far nearer to those of a layer of B than the heads of most layers are, None where none is.
+    """The layer of A whose heads are far nearer in shape to those of a layer of B than the heads of most layers are, None where none is.
 
-    It is no evidence (trained layers resemble each other by depth), but enough not to say of that layer that it holds nothing of A's.
+    It is no evidence, but enough not to say of that layer that it holds nothing of A's.
     """
     if isinstance(found, str) or layer not in found.theirs or len(found.ours) < 2:
         return None
-    row = found.apart[found.theirs.index(layer)]
+    row = found.shapes[found.theirs.index(layer)]
     usual = float(np.median(np.delete(row, row.argmin())))
     return found.ours[int(row.argmin())] if row.min() < _ALIKE * usual else None
 
@@ -90,7 +94,8 @@ def resemblance(a: Canonical, b: Canonical, seed: int, features: Features) -> Re
     looked_for = [x[np.sort(rng.permutation(len(x))[:_HEADS])] for x in theirs.values()]
     if len({x.shape[1] for x in (*ours.values(), *looked_for)}) != 1:
         return "the attention heads of the two are not of one size"
-    return Resemblance(tuple(ours), tuple(theirs), layer_distances(list(ours.values()), looked_for))
+    shapes = layer_distances(*([shapes_of(x, len(_PAIRS)) for x in side] for side in (ours.values(), looked_for)))
+    return Resemblance(tuple(ours), tuple(theirs), layer_distances(list(ours.values()), looked_for), shapes)
 
 
 def _with_heads(model: Canonical) -> list[int]:

@@ -46,6 +46,14 @@ def spectra(x_HCD: F32, y_HCD: F32) -> F64 | None:
     return out
 
 
+def shapes_of(numbers_HK: F64, kinds: int) -> F64:
+    """The numbers of a layer's heads without the size of each head's matrices, which strangers' layers share by depth: each of the `kinds` runs of
+    logarithms less its mean.
+    """
+    runs = [run - run.mean(axis=1, keepdims=True) for run in np.split(numbers_HK, kinds, axis=1)]
+    return np.concatenate(runs, axis=1)
+
+
 def layer_distances(a: Sequence[F64], b: Sequence[F64]) -> F64:
     """Distances [layers of B, layers of A]: how far, on average, a head of B's layer is from the nearest of A's, in standard deviations.
 
