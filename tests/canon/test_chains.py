@@ -63,5 +63,4 @@ def test_blocks_on_one_stream_under_unknown_names_do_not_accuse(tmp_path: Path) 
         return folder
 
     for n in range(40):
-        with pytest.raises(begat.InputError):
-            begat.compare(model(2 * n), model(2 * n + 1))
+        assert begat.compare(model(2 * n), model(2 * n + 1)).verdict == "cannot-test"

@@ -95,7 +95,7 @@ def test_nothing_false_is_said_of_the_sample(name: str, tmp_path: Path) -> None:
     _nothing_false(_BY_NAME[name], tmp_path, commands)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", [n for n in _BY_NAME if n not in SAMPLE])
 def test_nothing_false_is_said_of_the_rest(name: str, tmp_path: Path) -> None:
     _nothing_false(_BY_NAME[name], tmp_path, COMMANDS)
