@@ -32,7 +32,7 @@ _MOVED = 0.3
 #: signs after which a change of weights goes without saying
 _SHAPED = ("zeros", "layers", "units", "experts", "low-rank", "direction", "on-grid", "white-noise")
 #: signs that look the same from both sides
-_EITHER = ("low-rank", "experts-reordered", "experts-replaced", "white-noise-either")
+_EITHER = ("low-rank", "experts-reordered", "experts-replaced", "white-noise")
 _RUNS = (16, 32, 64, 128)
 _GRID_MATRICES, _GRID_ROWS = 6, 8
 
@@ -85,8 +85,6 @@ def _without_weaker(found: list[Evidence]) -> list[Evidence]:
     out: list[Evidence] = []
     for e in found:
         if e.fact == "low-rank" and "low-rank-rounded" in facts:
-            continue
-        if e.fact == "white-noise-either" and "white-noise" in facts:
             continue
         if e.fact == "experts-more-or-fewer" and facts & {"experts-repeated", "experts-repeated-changed"}:
             continue

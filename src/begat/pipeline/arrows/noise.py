@@ -5,8 +5,9 @@ at 1 in the pooled dispersion of rows and of columns, and at the edge in every l
 it in the lab, down to forty steps at width 64 (`tests/pipeline/test_noise.py`, docs/lab-log.md). Rounding does not count as
 noise: nothing is said where either model lies on a grid, or where the difference is hardly more than its rounding.
 
-Noise that was added knows nothing of the weights it was added to, so it is uncorrelated with them, and correlated with what came
-out. Where both are seen, in models of one shape, the arrow points; two copies of one model, each with noise of its own, stand between.
+Noise carries no arrow. It is uncorrelated with what it was added to, but so is the difference of a merge in equal shares and one of
+its sources. Merges of models that are nearly white themselves are told from noise by size and slope: noise on one side or both leaves
+the product of difference and parent between minus its square and zero, and is called so only up to half of the weights' deviation.
 """
 
 from __future__ import annotations
@@ -38,17 +39,20 @@ BF16 = ml_dtypes.bfloat16
 #: share of distinct values in bfloat16, over the other model's, below which values lie on a grid
 _DISTINCT = 0.25
 _RUNS = (16, 32, 64, 128)
-#: standard errors for the arrow: at most from no correlation, at least from the other
-_NONE, _SOME = 2.5, 8.0
+#: standard errors that the slope may lie outside [-1, 0], and mean square of noise over that of the lesser model, at most
+_BESIDE, _MOST = 4.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class _Matrix:
-    """white: of the difference; to_parent: its product with the parent over its square, and the standard error of that."""
+    """white: of the difference; to_parent: its product with the parent over its square, and the standard error of that; share: its
+    square over the lesser model's.
+    """
 
     white: Whiteness
     to_parent: float
     error: float
+    share: float
 
 
 @ARROWS.add("noise")
@@ -72,11 +76,8 @@ def noise(pair: Pair) -> Iterator[Sign]:
         f"the differences of {len(found)} matrices look like white noise: rows vary {rows:.2f} times as chance has it, the largest "
         f"singular value is at most {top:.2f} of noise's"
     )
-    one_shape = {k: t.shape for k, t in pair.parent.tensors.items()} == {k: t.shape for k, t in pair.child.tensors.items()}
-    if one_shape and abs(slope) <= _NONE * error and _SOME * error <= 1:
-        yield Sign("white-noise", f"{words}; they are uncorrelated with this model's weights")
-    elif abs(slope) <= abs(-1 - slope):  # asked with either as the parent: said once
-        yield Sign("white-noise-either", words)
+    if -1 - _BESIDE * error <= slope <= _BESIDE * error and np.median([m.share for m in found]) <= _MOST:
+        yield Sign("white-noise", words)
 
 
 def _fits(pair: Pair, key: TensorKey) -> bool:
@@ -105,7 +106,8 @@ def _matrix(pair: Pair, key: TensorKey) -> list[_Matrix] | None:
     if square < _BEYOND * rounding or white.zero > _ZERO:
         return None
     error = float(np.sqrt(np.square(a_MN).mean() / square))
-    return [_Matrix(white, float((a_MN * d_MN).sum()) / square, error)]
+    least = min(float(np.square(a_MN).sum()), float(np.square(a_MN + d_MN).sum()))
+    return [_Matrix(white, float((a_MN * d_MN).sum()) / square, error, square / max(least, 1e-300))]
 
 
 def _grid(model: Canonical, key: TensorKey, values: np.ndarray) -> bool:

@@ -57,7 +57,6 @@ FACTS: dict[str, frozenset[str]] = {
     "changed-in-part": frozenset(),
     "changed-throughout": frozenset({"finetuned", "merged", "averaged-over-steps", "noised", "trained"}),
     "white-noise": frozenset({"noised"}),
-    "white-noise-either": frozenset({"noised"}),
     # kinds of policy.toml
     "copy": frozenset(),
     "quantised or converted copy": frozenset({"cast", "quantised"}),
