@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class Member:
             "shape": None if self.parents and self.descent.inherits else asdict(self.shape),
             "dtype": self.dtype,
             "seeds": dict(self.seeds),
-            "options": asdict(self.options),
+            "options": _given(self.options),
             "training": asdict(self.training) if self.training else None,
             "text": self.text,
         }
@@ -127,6 +127,12 @@ def parse_pedigree(source: str, where: str) -> Family:
         raise InputError(
             err.problem, file=where, tensor=err.tensor, expected=err.expected, found=err.found, fix=err.fix
         ) from None
+
+
+def _given(options: Any) -> dict[str, Any]:
+    """Options by name; those that came late only where they say something, so that older members keep their recipe."""
+    late = {f.name: f.default for f in fields(options) if f.metadata.get("late")}
+    return {name: value for name, value in asdict(options).items() if name not in late or value != late[name]}
 
 
 # --- from tables to members -----------------------------------------------------------------------------------
