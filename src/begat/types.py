@@ -394,25 +394,32 @@ class TrainedState:
     Attributes:
         state: "trained" (more than twins of one initialisation share), "initial" (no more than they do) or "unknown".
         why: that, in words.
-        share: shared part of the change from the initial weights, of the model that changed less; None when not computable.
-        gains: centred correlation of norm gains, pooled; None when there are none that vary.
-        energy_a, energy_b: mean square of the weights over that of their initial values; None without a stated initial deviation.
-        initial_sd: `initializer_range`, when both configs state it and agree.
+        share: of what training added to the one that changed less, the part found in the other; a lower bound. None when not computable.
+        gains, ranks: correlation of norm gains about the mean of each tensor, and of their ranks; None when there are none that vary.
+        moved_a, moved_b: standard deviation of norm gains about the mean of each tensor: how far training has moved them.
+        energy_a, energy_b: mean square of the weights over the stated variance of the initial ones; None where none counts as stated.
+        initial_sd: deviation of the initial weights, where the configs state one and the weights do not contradict it.
         cells: tensors it was computed from.
-        twins: how many twins of the bank it was compared with; twin_share, twin_gains: the most that any of them shares.
+        twins, starts: comparable twins of the bank, and the draws of initial weights behind them (twins of one draw are not independent).
+        twin_share, twin_gains: the most that any of them shares; relative_gains: the least that comparable relatives' gains agree.
     """
 
     state: str
     why: str
     share: float | None
     gains: float | None
+    ranks: float | None
+    moved_a: float
+    moved_b: float
     energy_a: float | None
     energy_b: float | None
     initial_sd: float | None
     cells: int
     twins: int
+    starts: int
     twin_share: float
     twin_gains: float
+    relative_gains: float
 
 
 @dataclass(frozen=True, slots=True)

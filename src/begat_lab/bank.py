@@ -1,7 +1,8 @@
 """The bank of twins that ships with begat: how much models trained apart from one initialisation agree, and how much relatives do.
 
 Enters: grown families.  Leaves: `begat/stats/data/twins.json`: one row per pair, with the recipe, its digest and the versions.
-Who reads it: `begat.stats.twins`.  The numbers: `begat.signals.trained`.  The family it is measured on: `pedigrees/twins.toml`.
+Who reads it: `begat.stats.twins`.  The numbers: `begat.signals.trained`.  The families it is measured on: `pedigrees/starts.toml` and
+`pedigrees/twins.toml`; held out: `pedigrees/starts-held.toml` (benchmarks/twins).
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ import torch
 
 import begat
 from begat import InputError
-from begat.signals.trained import trained_agreement
+from begat.canon.model import Canonical
+from begat.canon.resolve import resolve
+from begat.pipeline.sampling import seed_of
+from begat.pipeline.trained import agreement_of
+from begat.signals.trained import Agreement
 from begat_lab.kinship import Kinship
-from begat_lab.pedigree import Family, parse_pedigree
+from begat_lab.pedigree import Family, Member, parse_pedigree
 from begat_lab.truth import FAMILY, read_truth
 
 #: kinds whose weights are those of an ordinary checkpoint
 KINDS = ("scratch", "fine-tune", "continued", "lora-merged", "merge-linear", "merge-slerp", "merge-ties", "merge-dare")
 #: relations worth a row
-RELATIONS = ("shared-initialisation", "descended", "common-ancestor")
+RELATIONS = ("shared-initialisation", "same-order", "descended", "common-ancestor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,11 @@ class Row:
     b: str
     relation: str
     lottery: int
-    energy_a: float
-    energy_b: float
-    share: float | None
-    gains: float | None
+    moved_a: float
+    moved_b: float
+    gains: float
+    ranks: float
+    share: float
 
 
 def measure_bank(folders: Sequence[Path], tell: Callable[[int, int], None] = lambda done, of: None) -> dict[str, Any]:
@@ -89,24 +95,50 @@ def open_family(folder: Path) -> Family:
 
 
 def _pairs(folder: Path, family: Family) -> Iterator[tuple[str, str, str]]:
-    """Pairs of plain, undisguised members of one shape."""
-    kin = Kinship(family)
+    """Pairs of plain, undisguised members that share initial weights."""
     plain = [m.name for m in family.members if m.descent.stores == "model" and m.kind in KINDS]
     for a, b in combinations(plain, 2):
-        relation = kin.relation(a, b)
+        relation = relation_of(family, a, b)
         if relation in RELATIONS and read_truth(folder / a) and read_truth(folder / b):
             yield a, b, relation
 
 
+def agreement(a: Path, b: Path) -> Agreement:
+    """Agreement of two models over all their layers, as `begat compare` computes it where all are dependent."""
+    opened = [begat.open_checkpoint(path) for path in (a, b)]
+    try:
+        ma, mb = (resolve(checkpoint) for checkpoint in opened)
+        layers = {(k.tower, k.layer) for k in ma.tensors if k.layer >= 0}
+        return agreement_of(ma, mb, layers, seed_of(ma, mb, ""))
+    finally:
+        for checkpoint in opened:
+            checkpoint.reader.close()
+
+
+def relation_of(family: Family, a: str, b: str) -> str:
+    """As `Kinship.relation`; twins that saw the same batches in the same order are "same-order": they are one training, not two."""
+    kin = Kinship(family)
+    relation = kin.relation(a, b)
+    if relation != "shared-initialisation":
+        return relation
+    mine, theirs = ({_windows(m) for m in family.members if m.name in kin.sources(x) and not m.parents} for x in (a, b))
+    return "same-order" if mine & theirs else relation
+
+
+def _windows(root: Member) -> tuple[object, ...]:
+    """What decides the batches of a model from scratch."""
+    recipe = root.training
+    assert recipe is not None
+    return root.seeds["initial_seed"], root.seeds["window_seed"], root.text, recipe.batch, recipe.context
+
+
 def _row(folder: Path, family: Family, a: str, b: str, relation: str) -> Row | None:
-    verdict = begat.compare(folder / a, folder / b, map="full")
-    layers = {(part.tower, part.layer) for part in verdict.parts if part.status == "dependent" and part.layer >= 0}
-    root = next(m for m in family.members if m.name in Kinship(family).sources(a) and not m.parents)
-    found = trained_agreement(verdict.cells, layers, root.shape.initializer_range)
-    if found.energy_a is None or found.energy_b is None:
+    found = agreement(folder / a, folder / b)
+    if found.gains is None or found.ranks is None or found.share is None:
         return None
+    root = next(m for m in family.members if m.name in Kinship(family).sources(a) and not m.parents)
     lottery = root.seeds["initial_seed"]
-    return Row(family.name, a, b, relation, lottery, found.energy_a, found.energy_b, found.share, found.gains)
+    return Row(family.name, a, b, relation, lottery, found.moved_a, found.moved_b, found.gains, found.ranks, found.share)
 
 
 def _short(value: object) -> object:

@@ -233,9 +233,9 @@ def derived() -> Verdict:
     return verdict_of(
         "derived",
         "“meadow-1b” and “heron-1b-chat” share trained weights: 1,920 of 1,920 sampled units sit at the same index, where chance "
-        "explains about 49 (probability below 10^-1820), and they share 98% of what training added to the one that changed less; "
-        "models grown apart from the same initial weights share at most 64%. One was made from the other, or both from a "
-        "common trained ancestor.",
+        "explains about 49 (probability below 10^-1820), and training shaped both alike: their norm gains, which all start from one value, "
+        "correlate at 0.97, where those of models grown apart from the same initial weights and trained as far correlate at most at 0.64. "
+        "One was made from the other, or both from a common trained ancestor.",
         axes,
         parts=(*(part(i, "dependent", 104, 104, 0.97 - 0.004 * i) for i in layers), part(-1, "dependent", 231, 256, 0.995)),
         cells=tuple(cells_of(layers, lambda i, r: 0.998 - 0.004 * i - rng.random() * (0.12 if "mlp" in r and i > 9 else 0.02))),
@@ -246,13 +246,18 @@ def derived() -> Verdict:
             "more of what training added is shared than twins of one initialisation share",
             0.984,
             0.97,
+            0.96,
+            0.112,
+            0.118,
             2.31,
             2.46,
             0.02,
             112,
             120,
-            0.642,
-            0.541,
+            9,
+            0.142,
+            0.641,
+            0.76,
         ),
         equality=EqualityResult("different", False, 4_718_592, 0.0, "", "", ()),
     )
@@ -264,23 +269,28 @@ def twins() -> Verdict:
     return verdict_of(
         "shared-initialisation",
         "“meadow-1b” and “heron-1b” started from the same initial weights and were trained apart: 1,010 of 1,024 sampled units sit at "
-        "the same index, where chance explains about 16 (probability below 10^-900), but they share only 21% of what training added, "
-        "no more than such twins do.",
+        "the same index, where chance explains about 16 (probability below 10^-900), but training shaped them apart: their norm gains "
+        "correlate at 0.40, where those of relatives trained as far correlate at least at 0.76.",
         (axis_of(order_tests("mlp-units", layers, 64, lambda i: 63 + i % 2)), *MISSING),
         parts=tuple(part(i, "dependent", 63, 64, 0.55) for i in layers),
         cells=tuple(cells_of(layers, lambda i, r: 0.6 - 0.01 * i)),
         trained=TrainedState(
             "initial",
-            "no more of what training added is shared than twins of one initialisation share",
-            0.21,
+            "less of what training added is shared than relatives share that were trained about as far",
+            -0.21,
             0.4,
+            0.42,
+            0.112,
+            0.118,
             2.31,
-            2.2,
+            2.46,
             0.02,
             112,
             120,
-            0.642,
-            0.541,
+            9,
+            0.142,
+            0.641,
+            0.76,
         ),
     )
 
@@ -602,7 +612,7 @@ def hostile() -> Verdict:
         cells=(cell(EVIL, 0, "mlp.up.weight", 0.5), cell(EVIL, -1, EVIL, 0.5), cell(EVIL, 1, EVIL, -0.2)),
         map_mode="full",
         equality=EqualityResult("on-grid", False, 10, 0.999, EVIL, "B", (EVIL,)),
-        trained=TrainedState("unknown", EVIL, None, None, None, None, None, 0, 1, 0.6, 0.5),
+        trained=TrainedState("unknown", EVIL, None, None, None, 0.0, 0.0, None, None, None, 0, 1, 1, 0.6, 0.5, 0.7),
         beside=(SideResult(EVIL, EVIL, 0.5, EVIL, EVIL), SideResult(EVIL, EVIL, None, EVIL, EVIL, EVIL)),
         power=PowerStatement("mlp-units", None, 0.99, 6.0, EVIL),
         accounting=(evil, evil),

@@ -125,7 +125,7 @@ def _compare(
     read = read if whole is None else (replace(read[0], gaps=()), replace(read[1], gaps=()))
     power = power_statement(exact.axes, read)
     beside = published_statistics(ma, mb, published) if cells else ()
-    trained = trained_state(ma, mb, exact, parts, cells)
+    trained = trained_state(ma, mb, exact, parts, cells, seed)
     parts = (*tables_open(aligned_parts(parts, alignment), ma, mb), *again.parts)
     parts = parts if whole is None else equal_by_content(parts)
     untestable = adapter or nothing_comparable(ma, mb, exact.axes, alignment)

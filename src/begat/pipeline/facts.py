@@ -14,8 +14,8 @@ from begat.canon.model import Canonical
 from begat.pipeline.align import best_log10_e, mixed_log10_e
 from begat.pipeline.exact import ExactResult
 from begat.pipeline.headline import covered, dependent_words, is_component, rest_words
+from begat.pipeline.trained import agreement_of
 from begat.pipeline.words import alignment_words, labels, power_of_ten, why_not
-from begat.signals.trained import trained_agreement
 from begat.stats.order import LN10, max_log_e
 from begat.stats.power import detectable_cosine
 from begat.stats.twins import load_bank
@@ -42,8 +42,9 @@ def gather_facts(
         "compared": f"{same.compared:,}" if same else "", "share": f"{same.share:.2%}" if same else "",
         "grid": same.grid if same else "", "dependent": dependent_words(parts, exact.axes),
         "rest": rest_words(parts), "power": power.sentence if power else "", "why": why,
-        "share_trained": f"{min(trained.share, 1):.0%}" if trained and trained.share is not None else "",
-        "twin_share": f"{trained.twin_share:.0%}" if trained else "",
+        "gains": f"{trained.gains:.2f}" if trained and trained.gains is not None else "",
+        "twin_gains": f"{trained.twin_gains:.2f}" if trained else "",
+        "relative_gains": f"{trained.relative_gains:.2f}" if trained else "",
         **alignment_words(alignment),
     }  # fmt: skip
     return Facts(
@@ -74,18 +75,16 @@ def _aligned(exact: ExactResult, log10_e: float | None) -> bool:
 
 
 def trained_state(
-    ma: Canonical, mb: Canonical, exact: ExactResult, parts: Sequence[PartResult], cells: Sequence[MapCell]
+    ma: Canonical, mb: Canonical, exact: ExactResult, parts: Sequence[PartResult], cells: Sequence[MapCell], seed: int
 ) -> TrainedState | None:  # fmt: skip
     """Trained-state agreement over the layers of the text tower that are dependent."""
     if not _dependent(exact) or not cells:
         return None
     layers = {(p.tower, p.layer): p.status for p in parts if p.layer >= 0 and p.tower == "text"}
     dependent = {at for at, status in layers.items() if status == "dependent"}
-    stated = {initial_sd(m.checkpoint.config, "text") for m in (ma, mb)} - {None}
-    sd = stated.pop() if len(stated) == 1 else None
-    return judge_trained(
-        trained_agreement(cells, dependent, sd), sd, load_bank(), len(dependent) == len(layers) and _in_order(exact)
-    )
+    whole = len(dependent) == len(layers) and _in_order(exact)
+    stated = {sd for m in (ma, mb) if (sd := initial_sd(m.checkpoint.config, "text")) is not None}
+    return judge_trained(agreement_of(ma, mb, dependent, seed), stated, load_bank(), whole)
 
 
 def _in_order(exact: ExactResult) -> bool:

@@ -114,15 +114,19 @@ def size(n: int) -> str:
 def trained_lines(t: TrainedState) -> list[str]:
     """The trained-state agreement in sentences: both numbers beside those of twins, and what follows."""
     out = []
-    if t.share is not None and t.energy_a is not None and t.energy_b is not None:
+    if t.gains is not None and t.ranks is not None:
         out.append(
-            f"{percent(t.share)} of what training added to the one that changed less is found in the other; twins share at most "
-            f"{percent(t.twin_share)} (mean square of the weights over that of the initial ones: A {t.energy_a:.2f}, B {t.energy_b:.2f})."
+            f"Norm gains about their mean correlate at {t.gains:.2f}, their ranks at {t.ranks:.2f}; those of comparable twins at most at "
+            f"{t.twin_gains:.2f} (moved from one common value by training, standard deviation: A {t.moved_a:.3f}, B {t.moved_b:.3f})."
         )
-    if t.gains is not None:
-        out.append(f"Norm gains about their mean correlate at {t.gains:.2f}; those of twins at most at {t.twin_gains:.2f}.")
+    if t.share is not None:
+        found, most = (f"at least {percent(min(x, 1.0))}" if x > 0 else "no part for certain" for x in (t.share, t.twin_share))
+        out.append(f"Of what training added to the matrices of the one that changed less, {found} is found in the other; between comparable twins {most}.")
     out.append(f"{STATES[t.state]}: {t.why}.")
-    out.append(f"Calibrated on {t.twins} pairs of twins of begat's lab, not an exact probability; never used to find dependence.")
+    out.append(
+        f"Calibrated on {t.twins} pairs of twins of begat's lab, from {t.starts} draws of initial weights, not an exact probability; never used to "
+        "find dependence."
+    )
     return out
 
 

@@ -44,6 +44,9 @@ class Agreement:
         moved_a, moved_b: standard deviation of norm gains about the mean of each tensor, in the gains' own unit: how far training
             has moved them; 0 where there are none.
         share: of what training added to the model that changed less, the part found in the other; at most the true one.
+        square_a, square_b: mean square of the weights of the matrices.
+        quiet_a, quiet_b: the least floor of a matrix: mean square of its quietest eighth of rows or columns. Nearly the variance of
+            the initial weights, however far the rest was trained.
         cells: gain vectors and matrices used.
     """
 
@@ -52,6 +55,10 @@ class Agreement:
     moved_a: float
     moved_b: float
     share: float | None
+    square_a: float | None
+    square_b: float | None
+    quiet_a: float | None
+    quiet_b: float | None
     cells: int
 
     @property
@@ -76,7 +83,7 @@ def trained_agreement(gains: Sequence[tuple[F32, F32]], matrices: Iterable[tuple
     return Agreement(
         _correlation(g) if n >= _GAINS else None,
         _correlation(ranks) if n >= _GAINS else None,
-        moved_a, moved_b, _share(several), len(g) + len(several),
+        moved_a, moved_b, *_shared(several), len(g) + len(several),
     )  # fmt: skip
 
 
@@ -149,12 +156,14 @@ def _quiet(square_RC: F64) -> float:
     return float(sum(picked) / 2)
 
 
-def _share(several: Sequence[_Moments]) -> float | None:
-    """The share over all matrices, of the model with the lesser mean square."""
+def _shared(several: Sequence[_Moments]) -> tuple[float | None, float | None, float | None, float | None, float | None]:
+    """The share over all matrices, of the model with the lesser mean square; both mean squares; both least floors."""
     n = sum(m.n for m in several)
     if n < _VALUES:
-        return None
-    aa, bb, ab = (sum(m.n * getattr(m, name) for m in several) / n for name in ("aa", "bb", "ab"))
-    name, less = ("floor_a", aa) if aa <= bb else ("floor_b", bb)
-    floor = sum(m.n * getattr(m, name) for m in several) / n
-    return (ab - floor) / (less - floor) if less - floor > _ABOVE * less else None
+        return None, None, None, None, None
+    aa, bb, ab, floor_a, floor_b = (
+        sum(m.n * float(getattr(m, name)) for m in several) / n for name in ("aa", "bb", "ab", "floor_a", "floor_b")
+    )
+    less, floor = min((aa, floor_a), (bb, floor_b))
+    share = (ab - floor) / (less - floor) if less - floor > _ABOVE * less else None
+    return share, aa, bb, min(m.floor_a for m in several), min(m.floor_b for m in several)

@@ -63,11 +63,15 @@ class Policy:
     unread_share: float
     cleared_share: float
     power: float
-    trained_energy: float
-    trained_share: float
+    comparable_moved: float
+    trained_moved: float
     trained_gains: float
-    initial_share: float
+    trained_share: float
+    trained_energy: float
+    stated_below: float
+    stated_above: float
     initial_gains: float
+    initial_share: float
     initial_ratio: float
     initial_hits: float
     views_share: float
