@@ -395,31 +395,33 @@ class TrainedState:
         state: "trained" (more than twins of one initialisation share), "initial" (no more than they do) or "unknown".
         why: that, in words.
         share: of what training added to the one that changed less, the part found in the other; a lower bound. None when not computable.
-        gains, ranks: correlation of norm gains about the mean of each tensor, and of their ranks; None when there are none that vary.
-        moved_a, moved_b: standard deviation of norm gains about the mean of each tensor: how far training has moved them.
+        gains: correlation of norm gains about the mean of each tensor, pooled; None when there are none that vary.
         energy_a, energy_b: mean square of the weights over the stated variance of the initial ones; None where none counts as stated.
         initial_sd: deviation of the initial weights, where the configs state one and the weights do not contradict it.
         cells: tensors it was computed from.
-        twins, starts: comparable twins of the bank, and the draws of initial weights behind them (twins of one draw are not independent).
-        twin_share, twin_gains: the most that any of them shares; relative_gains: the least that comparable relatives' gains agree.
+        twins: comparable twins of the bank; twin_share, twin_gains: the most that any of them shares.
+        ranks: correlation of the ranks of norm gains within each tensor.
+        moved_a, moved_b: standard deviation of norm gains about the mean of each tensor: how far training has moved them.
+        starts: draws of initial weights behind the twins (twins of one draw are not independent).
+        relative_gains: the least that comparable relatives' gains agree.
     """
 
     state: str
     why: str
     share: float | None
     gains: float | None
-    ranks: float | None
-    moved_a: float
-    moved_b: float
     energy_a: float | None
     energy_b: float | None
     initial_sd: float | None
     cells: int
     twins: int
-    starts: int
     twin_share: float
     twin_gains: float
-    relative_gains: float
+    ranks: float | None = None
+    moved_a: float = 0.0
+    moved_b: float = 0.0
+    starts: int = 0
+    relative_gains: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

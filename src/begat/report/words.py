@@ -114,18 +114,20 @@ def size(n: int) -> str:
 def trained_lines(t: TrainedState) -> list[str]:
     """The trained-state agreement in sentences: both numbers beside those of twins, and what follows."""
     out = []
-    if t.gains is not None and t.ranks is not None:
+    if t.gains is not None:
+        ranks = f", their ranks at {t.ranks:.2f}" if t.ranks is not None else ""
         out.append(
-            f"Norm gains about their mean correlate at {t.gains:.2f}, their ranks at {t.ranks:.2f}; those of comparable twins at most at "
-            f"{t.twin_gains:.2f} (moved from one common value by training, standard deviation: A {t.moved_a:.3f}, B {t.moved_b:.3f})."
+            f"Norm gains about their mean correlate at {t.gains:.2f}{ranks}; those of comparable twins at most at {t.twin_gains:.2f} "
+            f"(moved from one common value by training, standard deviation: A {t.moved_a:.3f}, B {t.moved_b:.3f})."
         )
     if t.share is not None:
-        found, most = (f"at least {percent(min(x, 1.0))}" if x > 0 else "no part for certain" for x in (t.share, t.twin_share))
+        found = f"at least {percent(min(t.share, 1.0))}" if t.share > 0 else "no part for certain"
+        most = f"at most {percent(min(t.twin_share, 1.0))} for certain" if t.twin_share > 0 else "none for certain"
         out.append(f"Of what training added to the matrices of the one that changed less, {found} is found in the other; between comparable twins {most}.")
     out.append(f"{STATES[t.state]}: {t.why}.")
     out.append(
-        f"Calibrated on {t.twins} pairs of twins of begat's lab, from {t.starts} draws of initial weights, not an exact probability; never used to "
-        "find dependence."
+        f"Calibrated on {plural(t.twins, 'pair')} of twins of begat's lab, from {plural(t.starts, 'draw')} of initial weights, not an exact "
+        "probability; never used to find dependence."
     )
     return out
 
