@@ -28,6 +28,8 @@ ROLES = frozenset(
         "expert.up.weight",
     }
 )
+#: gains of these stand by rotary frequency, alike in all models
+_BY_INDEX = frozenset({"attn.q_norm.gain", "attn.k_norm.gain"})
 #: matrices that are read, and rows of each: 64 rows of 32 matrices are 16 MB of a model of width 4096 in two bytes
 MATRICES, ROWS = 32, 64
 #: longest vector that is read as a norm's gains
@@ -37,12 +39,19 @@ _LONGEST = 1 << 20
 def agreement_of(a: Canonical, b: Canonical, layers: Set[tuple[str, int]], seed: int) -> Agreement:
     """Agreement over `layers`, (tower, layer) pairs: all their norm gains, and public rows of a public choice of matrices."""
     keys = [k for k in common_keys(a, b) if (k.tower, k.layer) in layers]
-    gains = [k for k in keys if k.role.endswith("norm.gain") and a.tensors[k].is_vector and a.tensors[k].shape[0] <= _LONGEST]
+    gains = [k for k in keys if _is_gain(a, k) and _is_gain(b, k)]
     matrices = [k for k in keys if k.role in ROLES and not a.tensors[k].is_vector]
     chosen = np.sort(generator(seed, "trained state").permutation(len(matrices))[:MATRICES])
     return trained_agreement(
         [(a.read(k), b.read(k)) for k in gains], (_rows(a, b, matrices[i], seed) for i in chosen.tolist())
     )
+
+
+def _is_gain(model: Canonical, key: TensorKey) -> bool:
+    """A norm's gains over dims that no position or table orders."""
+    t, geometry = model.tensors[key], model.geometry.get(key.tower)
+    free = geometry is not None and "residual" in geometry.symmetric
+    return free and key.role.endswith("norm.gain") and key.role not in _BY_INDEX and t.is_vector and t.shape[0] <= _LONGEST
 
 
 def _rows(a: Canonical, b: Canonical, key: TensorKey, seed: int) -> tuple[F32, F32]:

@@ -31,7 +31,7 @@ _VALUES = 2048  # fewer compared values of matrices say too little
 _GAINS = 64  # fewer gains likewise
 _QUIET = 8  # the quietest eighth of rows or columns, and at least 4 of them
 #: the part of the mean square that must stand above the floor, else there is nothing to divide by
-_ABOVE = 0.005
+_ABOVE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,8 @@ def _correlation(pairs: Sequence[tuple[F64, F64]]) -> float | None:
 def _ranks(x: F64) -> F64:
     """Ranks over the length, in (0, 1]; equal values share the mean of theirs (bfloat16 gains near 1 are often equal)."""
     _, at, counts = np.unique(x, return_inverse=True, return_counts=True)
+    if counts.size == 1:
+        return np.zeros(x.size)  # not a mean that rounding sets beside 0
     last = np.cumsum(counts)
     ranks: F64 = ((last - (counts - 1) / 2) / max(1, x.size))[at.ravel()]
     return ranks
