@@ -56,6 +56,8 @@ STARTS = {
     "glorot": 'initial = "xavier-uniform"',
     "cut": 'initial = "truncated", embedding = 0.1',
 }
+#: what twins may be called; "no-evidence" where nothing of the start is left
+LEFT_OPEN = {"shared-initialisation", "derived-or-shared-initialisation", "no-evidence"}
 FAMILY = """
 [[member]]
 name = "twin"
@@ -65,7 +67,7 @@ vary = ["window_seed"]
 initial_seed = 1
 window_seed = 1
 options = { initial = "normal" }
-training = { steps = 400, batch = 8, rate = 1e-2 }
+training = { steps = 400, batch = 8, rate = 5e-3 }
 [[member]]
 name = "sibling"
 kind = "continued"
@@ -73,7 +75,7 @@ count = 2
 vary = ["window_seed"]
 parents = ["twin-0"]
 window_seed = 5
-training = { steps = 400, batch = 8, rate = 1e-2 }
+training = { steps = 400, batch = 8, rate = 5e-3 }
 [[member]]
 name = "tuned"
 kind = "fine-tune"
@@ -101,11 +103,10 @@ def far(tmp_path_factory):
 
 @pytest.mark.parametrize("name", STARTS)
 def test_twins_of_forty_steps_are_not_called_derived(short, name):
-    """They agree as a child does with its parent, by both numbers; what tells them apart is that their gains have hardly moved."""
+    """They agree as a child does with its parent; what tells them apart is that their gains have hardly moved."""
     found = begat.compare(short / f"{name}-0", short / f"{name}-1", align=False)
     assert found.verdict == "derived-or-shared-initialisation"
-    assert found.trained is not None and found.trained.gains is not None and found.trained.share is not None
-    assert found.trained.gains > 0.6 and found.trained.share > 0.3
+    assert found.trained is not None and found.trained.gains is not None and found.trained.gains > 0.6
     assert found.trained.moved_a < POLICY.trained_moved and "hardly" not in found.sentence
     assert found.direction == "undetermined"
 
@@ -113,7 +114,7 @@ def test_twins_of_forty_steps_are_not_called_derived(short, name):
 def test_some_of_them_pass_both_thresholds_for_children(short):
     """The test above would hold of any statistic that is always low."""
     states = [begat.compare(short / f"{n}-0", short / f"{n}-1", align=False).trained for n in STARTS]
-    assert sum(t.gains >= POLICY.trained_gains and t.share >= POLICY.trained_share for t in states) >= 2
+    assert sum(t.gains >= POLICY.trained_gains and (t.share or 0) >= POLICY.trained_share for t in states) >= 2
 
 
 def test_siblings_trained_as_long_again_are_not_called_twins(far):
@@ -123,9 +124,16 @@ def test_siblings_trained_as_long_again_are_not_called_twins(far):
     assert found.verdict in ("derived", "derived-or-shared-initialisation")
 
 
+def test_twins_that_have_lost_layers_are_not_called_partly_derived(tmp_path):
+    """So hot a training that some layers keep nothing of the start; what is left of it is no part of one in the other."""
+    hot = HEAD + FAMILY.split('[[member]]\nname = "sibling"')[0].replace("5e-3", "1.2e-2")
+    grow(parse_pedigree(hot, "small"), tmp_path)
+    assert begat.compare(tmp_path / "twin-0", tmp_path / "twin-1", align=False).verdict in LEFT_OPEN
+
+
 def test_twins_of_full_length_are_not_called_derived(far):
     for a, b in (("twin-0", "twin-1"), ("sibling-0", "twin-1"), ("tuned", "twin-1")):
-        assert begat.compare(far / a, far / b, align=False).verdict in ("shared-initialisation", "derived-or-shared-initialisation")
+        assert begat.compare(far / a, far / b, align=False).verdict in LEFT_OPEN
     assert begat.compare(far / "twin-0", far / "twin-1", align=False).verdict == "shared-initialisation"
 
 
@@ -171,7 +179,7 @@ def test_rules_have_the_deviation_that_their_formula_says(options, gate, down):
 
 def test_torch_draws_linear_layers_as_the_rule_does():
     torch.manual_seed(0)
-    ours, theirs = drawn(initial="kaiming-uniform")["model.layers.0.mlp.down_proj.weight"], torch.nn.Linear(192, 64).weight
+    ours, theirs = drawn(initial="kaiming-uniform")["model.layers.0.mlp.down_proj.weight"], torch.nn.Linear(192, 64).weight.detach()
     assert float(ours.abs().max()) <= float(theirs.abs().max()) * 1.001
     assert float(ours.std()) == pytest.approx(float(theirs.std()), rel=0.03)
 

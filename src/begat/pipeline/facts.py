@@ -21,6 +21,7 @@ from begat.stats.power import detectable_cosine
 from begat.stats.twins import load_bank
 from begat.types import AxisResult, Coverage, EqualityResult, MapCell, PartResult, PowerStatement, TrainedState
 from begat.verdict import POLICY, Facts
+from begat.verdict.trained import apart as trained_apart
 from begat.verdict.trained import judge_trained
 
 
@@ -61,6 +62,7 @@ def gather_facts(
         reachable=reachable,
         trained=trained.state if trained else "unknown",
         words=words,
+        apart=trained is not None and trained_apart(trained.gains, trained.ranks, trained.share),
     )
 
 

@@ -31,7 +31,7 @@ _VALUES = 2048  # fewer compared values of matrices say too little
 _GAINS = 64  # fewer gains likewise
 _QUIET = 8  # the quietest eighth of rows or columns, and at least 4 of them
 #: the part of the mean square that must stand above the floor, else there is nothing to divide by
-_ABOVE = 0.02
+_ABOVE = 0.005
 
 
 @dataclass(frozen=True, slots=True)

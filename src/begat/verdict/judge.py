@@ -28,6 +28,7 @@ class Facts:
         reachable: had every sampled unit matched, the threshold would have been reached.
         trained: "trained", "initial" or "unknown" (`begat.verdict.trained`).
         words: values for the sentences.
+        apart: what training added is shared no more than between twins, whether or not all of the start was kept.
     """
 
     equality: str
@@ -43,6 +44,7 @@ class Facts:
     reachable: bool
     trained: str
     words: Mapping[str, str]
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

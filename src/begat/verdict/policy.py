@@ -36,6 +36,7 @@ _FACT_TYPES = {
     "covered": bool,
     "reachable": bool,
     "trained": str,
+    "apart": bool,
 }
 
 
@@ -70,6 +71,7 @@ class Policy:
     trained_energy: float
     stated_below: float
     stated_above: float
+    stated_even: float
     initial_gains: float
     initial_share: float
     initial_ratio: float

@@ -53,31 +53,39 @@ def _doubt(found: Agreement, stated: Set[float], policy: Policy) -> str:
     for square, quiet in ((found.square_a, found.quiet_a), (found.square_b, found.quiet_b)):
         if square is None or quiet is None:
             return "too few values of matrices were compared to hold the stated deviation of the initial weights against them"
-        if quiet < policy.stated_below * sd**2:
-            return f"the weights contradict the stated deviation of the initial ones ({sd:g}): some are drawn narrower, so it counts as not stated"
-        if quiet - sd**2 > policy.stated_above * (square - quiet):
-            return f"the weights contradict the stated deviation of the initial ones ({sd:g}): all are drawn wider, so it counts as not stated"
+        variance, words = sd**2, f"the weights contradict the stated deviation of the initial ones ({sd:g}), which counts as not stated: "
+        if quiet < policy.stated_below * variance:
+            return words + "some rows are narrower by far"
+        if quiet > policy.stated_above * variance and quiet - variance > policy.stated_even * (square - quiet):
+            return words + "even the quietest rows are wider by far"
     return ""
 
 
 def _state(found: Agreement, doubt: str, whole: bool, policy: Policy) -> tuple[str, str]:
     if found.gains is None or found.ranks is None:
         return "unknown", "there are too few norm gains that vary, and only of them is it known where they started"
-    if found.share is None:
-        return "unknown", "too few values of matrices were compared, or training has changed all rows and columns alike"
     if found.moved < policy.trained_moved:
         return (
             "unknown",
             f"one of the two is too close to its initial weights to tell: its norm gains have moved by {found.moved:.3f}, and twins that "
             f"have moved less than {policy.trained_moved} agree as relatives do",
         )
-    low, high = sorted((found.gains, found.ranks))
+    if found.share is None:
+        return "unknown", "too few values of matrices were compared, or training has changed all rows and columns alike"
+    low = min(found.gains, found.ranks)
     if low >= policy.trained_gains and found.share >= policy.trained_share:
         return ("unknown", doubt) if doubt else ("trained", "more of what training added is shared than twins of one initialisation share")
     if not whole:
         return "unknown", "some layers show no dependence or another order of units, so this is no whole initialisation shared as it was"
     if max(found.moved_a, found.moved_b) > policy.initial_ratio * found.moved:
         return "unknown", "one of the two was trained so much further that a child could have lost its parent's training"
-    if high <= policy.initial_gains and found.share <= policy.initial_share:
+    if apart(found.gains, found.ranks, found.share, policy):
         return "initial", "less of what training added is shared than relatives share that were trained about as far"
     return "unknown", "what training added is shared neither clearly more than between the bank's twins nor clearly less than between its relatives"
+
+
+def apart(gains: float | None, ranks: float | None, share: float | None, policy: Policy = POLICY) -> bool:
+    """What training added is shared no more than between twins."""
+    if gains is None or ranks is None or share is None:
+        return False
+    return max(gains, ranks) <= policy.initial_gains and share <= policy.initial_share
