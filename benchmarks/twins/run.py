@@ -2,12 +2,16 @@
 
     python benchmarks/twins/run.py families/starts-held [families/starts families/twins] [--out benchmarks/twins/results]
 
-Enters: families grown by `begat-lab grow`, held-out ones first; `starts-held` is the one that no threshold was chosen on.  Leaves: on stdout and, with --out, in
-`twins_<date>.{json,md}`, for each family: verdicts of `begat compare --no-align --map none` by relation, twins by start, relatives by kind of descent, and
-whatever was wrong, pair by pair. Wrong is a twin called derived or partly derived, and a relative called shared-initialisation.
+Enters: families grown by `begat-lab grow`, held-out ones first; `starts-held` is the one that no
+threshold was chosen on.  Leaves: on stdout and, with --out, in `twins_<date>.{json,md}`, for each
+family: verdicts of `begat compare --no-align --map none` by relation, twins by start, relatives by
+kind of descent, and whatever was wrong, pair by pair. Wrong is a twin called derived or partly
+derived, and a relative called shared-initialisation.
 
-All pairs of plain members that go back to one draw of initial weights are asked. Pairs that share a model, or a start, are not independent, so starts are counted
-beside them. Twins that saw the same batches in the same order are one training and stand apart. Needs what begat needs, and the lab's pedigrees.
+All pairs of plain members that go back to one draw of initial weights are asked. Pairs that share a
+model, or a start, are not independent, so starts are counted beside them. Twins that saw the same
+batches in the same order are one training and stand apart. Needs what begat needs, and the lab's
+pedigrees.
 """
 
 from __future__ import annotations
@@ -78,7 +82,9 @@ def main() -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         stem = args.out / f"twins_{datetime.date.today()}"
         stem.with_suffix(".md").write_text(text, encoding="utf-8")
-        stem.with_suffix(".json").write_text("[\n" + ",\n".join(json.dumps(asdict(r)) for r in rows) + "\n]\n", encoding="utf-8")
+        stem.with_suffix(".json").write_text(
+            "[\n" + ",\n".join(json.dumps(asdict(r)) for r in rows) + "\n]\n", encoding="utf-8"
+        )
     return int(any(r.wrong for r in rows))
 
 
@@ -101,7 +107,9 @@ def _measured(folder: Path) -> Iterator[Row]:
 
 def _start(family: Family, name: str) -> str:
     """The first word of the models that a member goes back to: how they were drawn."""
-    return next(m.name for m in family.members if m.name in Kinship(family).sources(name) and not m.parents).split("-")[0]
+    return next(m.name for m in family.members if m.name in Kinship(family).sources(name) and not m.parents).split("-")[
+        0
+    ]
 
 
 def _short(value: float | None) -> float | None:
@@ -120,7 +128,12 @@ def _page(rows: Sequence[Row], families: Sequence[str]) -> str:
 
 
 def _family(rows: Sequence[Row], family: str) -> list[str]:
-    out = [f"## {family}", "", "| pairs | number | starts | derived | both named | shared-initialisation | other | wrong |", "|---|---|---|---|---|---|---|---|"]
+    out = [
+        f"## {family}",
+        "",
+        "| pairs | number | starts | derived | both named | shared-initialisation | other | wrong |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for relation in RELATIONS:
         some = [r for r in rows if r.relation == relation]
         for title, group in ((TITLES[relation], some), ("— of them both from scratch", [r for r in some if r.plain])):
@@ -131,7 +144,9 @@ def _family(rows: Sequence[Row], family: str) -> list[str]:
     twins = [r for r in rows if r.relation == "shared-initialisation" and r.plain]
     for start in dict.fromkeys(r.start for r in twins):
         some = [r for r in twins if r.start == start]
-        gains, share = (max((x for r in some if (x := getattr(r, name)) is not None), default=None) for name in ("gains", "share"))
+        gains, share = (
+            max((x for r in some if (x := getattr(r, name)) is not None), default=None) for name in ("gains", "share")
+        )
         out.append(f"| {start} | {len(some)} | {_cells(some)} | {_number(gains)} | {_number(share)} |")
     out += ["", "Ancestor and descendant, by the descendant's kind:", "", "| kind | pairs | derived | both named | shared-initialisation | other | wrong |",
             "|---|---|---|---|---|---|---|"]  # fmt: skip
@@ -143,7 +158,10 @@ def _family(rows: Sequence[Row], family: str) -> list[str]:
     out += ["", f"Of {len(children)} descendants {sum(r.verdict == 'derived' for r in children)} are called derived; of the {len(sure)} whose gains have moved by 0.03 and whose "
             f"weights do not contradict their config, {sum(r.verdict == 'derived' for r in sure)}.", ""]  # fmt: skip
     wrong = [r for r in rows if r.wrong]
-    out += [f"- wrong: {r.a} / {r.b} ({r.relation}): {r.verdict}, gains {r.gains}, share {r.share}, moved {r.moved}" for r in wrong] or ["Nothing is wrong."]
+    out += [
+        f"- wrong: {r.a} / {r.b} ({r.relation}): {r.verdict}, gains {r.gains}, share {r.share}, moved {r.moved}"
+        for r in wrong
+    ] or ["Nothing is wrong."]
     return [*out, ""]
 
 

@@ -19,7 +19,6 @@ import torch
 
 import begat
 from begat import InputError
-from begat.canon.model import Canonical
 from begat.canon.resolve import resolve
 from begat.pipeline.sampling import seed_of
 from begat.pipeline.trained import agreement_of

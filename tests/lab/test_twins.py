@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import pytest
 
 torch = pytest.importorskip("torch", reason="the lab needs torch: pip install begat[lab]")
@@ -152,7 +150,7 @@ SHAPE = DenseConfig(vocab_size=256, hidden_size=64, intermediate_size=192, num_h
 def drawn(**options):
     model = DENSE.empty(SHAPE)
     draw_initial(model, Initial(**options), torch.Generator().manual_seed(1))
-    return {name: weight for name, weight in model.state_dict().items()}
+    return dict(model.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ class Pair:
 @dataclass(frozen=True, slots=True)
 class Bank:
     """Pairs by relation ("shared-initialisation", "descended", "common-ancestor"; "same-order": twins that saw the same batches in
-    the same order, which are one training and bound nothing), and the recipes they come from."""
+    the same order, which are one training and bound nothing), and the recipes they come from.
+    """
 
     pairs: dict[str, tuple[Pair, ...]]
     recipes: dict[str, str]
