@@ -137,7 +137,8 @@ class _Moments:
     def of(cls, a: F32, b: F32) -> _Moments:
         x_RC, y_RC = a.astype(np.float64), b.astype(np.float64)
         aa_RC, bb_RC = np.square(x_RC), np.square(y_RC)
-        return cls(a.size, *(float(m.mean()) for m in (aa_RC, bb_RC, x_RC * y_RC)), _floor(aa_RC), _floor(bb_RC))
+        aa, bb, ab = (float(m.mean()) for m in (aa_RC, bb_RC, x_RC * y_RC))
+        return cls(a.size, aa, bb, ab, _floor(aa_RC), _floor(bb_RC))
 
 
 def _floor(square_RC: F64) -> float:
