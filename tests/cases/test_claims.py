@@ -7,7 +7,6 @@ One process, the library and no subprocesses. What a failing case says, statemen
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -62,17 +61,6 @@ SAMPLE = (
     "widths/left-out",
     "widths/other-width-no-tokenizer~stranger",
 )
-#: of which something false is said today: whose mend is open
-OPEN = {
-    "drawn/one-key-llama-0~stranger": "models drawn from one key",
-    "drawn/golden-1~stranger": "orders fixed by index",
-    "encoded/fp8-scale": "fp8 whose scales are called X.scale",
-    "encoded/mxfp4": "MXFP4 experts are not read",
-    "encoded/sliced": "vocabularies of unlike sizes",
-    "layers/swapped": "layers at other places",
-    "layers/shifted": "layers at other places",
-    "vocabulary/extended-4": "vocabularies of unlike sizes",
-}
 _BY_NAME = {c.name: c for c in cases()}
 #: inspect looks at one model only, so a few models of the sample say what it says
 _INSPECTED = SAMPLE[::6]
@@ -84,12 +72,7 @@ def _nothing_false(case: Case, folder: Path, commands: tuple[str, ...]) -> None:
     assert not wrong(records), "\n" + listed(records, ("false", "crash"), "python benchmarks/claims/run.py --case {case}")
 
 
-def _marked(name: str) -> Any:
-    marks = [pytest.mark.xfail(reason=OPEN[name], strict=False)] if name in OPEN else []
-    return pytest.param(name, marks=marks)
-
-
-@pytest.mark.parametrize("name", [_marked(n) for n in SAMPLE])
+@pytest.mark.parametrize("name", SAMPLE)
 def test_nothing_false_is_said_of_the_sample(name: str, tmp_path: Path) -> None:
     commands = tuple(c for c in COMMANDS if c != "inspect" or name in _INSPECTED)
     _nothing_false(_BY_NAME[name], tmp_path, commands)
