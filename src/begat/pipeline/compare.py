@@ -122,7 +122,7 @@ def _compare(
     alignment = None if adapter or not align else _aligned(ma, mb, exact, same, parts, experts, seed, mode, progress)
     alignment, again = paid(alignment, chosen.price), Copies((), (), ma) if adapter else copies(chosen, seed)
     read = coverage(again.a, mb, (*exact.axes, *again.axes), alignment, tested=same is None or same.relation not in ("identical", "on-grid"))
-    read = read if whole is None else (replace(read[0], gaps=()), replace(read[1], gaps=()))
+    read = read if whole is None else (replace(read[0], gaps=(), only_here=()), replace(read[1], gaps=(), only_here=()))
     power = power_statement(exact.axes, read)
     beside = published_statistics(ma, mb, published) if cells else ()
     trained = trained_state(ma, mb, exact, parts, cells, seed)

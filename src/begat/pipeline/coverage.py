@@ -53,7 +53,12 @@ def _tested(axes: Sequence[AxisResult], alignment: Alignment | None, side: int) 
 def _coverage(name: str, model: Canonical, other: Canonical, places: set[tuple[str, int]] | None) -> Coverage:
     found = unread_parameters(model)
     sizes = {key: math.prod(t.shape) for key, t in model.tensors.items()}
-    alone = tuple(sorted({k.tower for k in sizes} - {k.tower for k in other.tensors}))
+    towers: dict[str, int] = {}
+    for key, n in sizes.items():
+        towers[key.tower] = towers.get(key.tower, 0) + n
+    hidden = sum(unread_parameters(other).values())  # a tower of that size may be among them
+    theirs = {k.tower for k in other.tensors}
+    alone = tuple(sorted(t for t, n in towers.items() if t not in theirs and 2 * hidden < n))
     common = {key: n for key, n in sizes.items() if _has_counterpart(key, other)}
     if places is not None:
         missed = sum(n for key, n in common.items() if (key.tower, key.layer) not in places)

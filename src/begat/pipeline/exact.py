@@ -296,6 +296,8 @@ def _why_not(a: Canonical, b: Canonical, axis: Axis) -> str:
     for name, model in without:
         if model.checkpoint.unread:  # packed weights may be of this kind
             return f"none was read of {name}, some of whose weights are not decoded"
+        if model.unmapped:  # so may tensors of unknown names
+            return f"none was found in {name}, some of whose tensors have unknown names"
     if len(without) == 2:
         return "neither has any"
     return f"{without[0][0]} has none" if without else "A and B have none of equal shape"
