@@ -161,8 +161,9 @@ def test_no_layer_is_tested_in_a_frame_that_it_was_fitted_for(tmp_path: Path) ->
     assert not np.allclose(again[1].frame.q_DE, found[1].frame.q_DE, atol=0.1)
 
 
-def test_a_copy_of_a_fitted_layer_is_not_counted(tmp_path: Path) -> None:
+def test_a_copy_of_a_fitted_layer_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Layer 1 copies layer 0 in one model, its units in another order: what was fitted on the one is no surprise in the other."""
+    monkeypatch.setattr(Context, "partner", lambda _, layer: layer)
     copied = reordered_units(some_layers(PARENT, [0, 0, 2, 3]), RNG)
     found = folds(contexts(tmp_path / "1", copied, OTHER))
     assert not isinstance(found, str) and [sorted(f.tested) for f in found] == [[3], [2]]
