@@ -240,7 +240,7 @@ def test_choosing_a_partner_costs_nothing(tmp_path: Path) -> None:
                             for k, o in enumerate(orders)])  # fmt: skip
         there = write(tmp_path / "b", *a.written(experts, a.routers))
         x, y = resolve(open_checkpoint(home)), resolve(open_checkpoint(there))
-        layer = Layer(x, y, ("text", n % LAYERS), n, True, ByIndex())
+        layer = Layer(x, y, ("text", n % LAYERS), n, True, ByIndex(x, y))
         for expert in range(3):
             own = layer._blocks("b", expert)
             likeness = layer._likeness(expert, range(3))

@@ -68,6 +68,9 @@ class Policy:
     trained_moved: float
     trained_gains: float
     trained_share: float
+    near_moved: float
+    near_gains: float
+    near_share: float
     trained_energy: float
     stated_below: float
     stated_above: float

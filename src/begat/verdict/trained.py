@@ -73,7 +73,9 @@ def _state(found: Agreement, doubt: str, whole: bool, policy: Policy) -> tuple[s
     if found.share is None:
         return "unknown", "too few values of matrices were compared, or training has changed all rows and columns alike"
     low = min(found.gains, found.ranks)
-    if low >= policy.trained_gains and found.share >= policy.trained_share:
+    near = found.moved < policy.near_moved
+    gains, share = (policy.near_gains, policy.near_share) if near else (policy.trained_gains, policy.trained_share)
+    if low >= gains and found.share >= share:
         return ("unknown", doubt) if doubt else ("trained", "more of what training added is shared than twins of one initialisation share")
     if not whole:
         return "unknown", "some layers show no dependence or another order of units, so this is no whole initialisation shared as it was"
