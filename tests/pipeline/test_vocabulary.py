@@ -74,7 +74,7 @@ def test_every_size_of_every_table_is_read(kind: str, tmp_path: Path) -> None:
     _hold(kind, tmp_path, slice(list(KINDS).index(kind) % 4, None, 4))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_sizes_of_all_tables(kind: str, tmp_path: Path) -> None:
     _hold(kind, tmp_path, slice(None))

@@ -139,3 +139,9 @@ def test_twins_are_seen_in_a_sample() -> None:
     gate = _split(_mlp(rng, 400), "down", 2, rng, range(0, 400, 4))[0]
     at = np.sort(rng.permutation(len(gate))[:64])
     assert twins_of(gate, at, plain=False) >= 2
+
+
+def test_an_mlp_that_adds_nothing_is_left_as_it_is() -> None:
+    zeros = np.zeros((8, 5), np.float32)
+    assert reduction(zeros, zeros, zeros, False) is None
+    assert reduction(np.ones((8, 5), np.float32), None, zeros, True) is None

@@ -61,7 +61,7 @@ def twins_of(all_FD: F32, units: I64, plain: bool) -> int:
 
 
 def reduction(gate_FD: F32, up_FD: F32 | None, down_FD: F32, relu: bool) -> Reduction | None:
-    """What the MLP comes to; None where no units are one.
+    """What the MLP comes to; None where no units are one, or none adds anything.
 
     Args:
         gate_FD: rows that decide whether a unit fires, a bias as their last number. up_FD: up rows, likewise; None without a gate.
@@ -71,6 +71,8 @@ def reduction(gate_FD: F32, up_FD: F32 | None, down_FD: F32, relu: bool) -> Redu
     if up_FD is not None:
         dead |= ~up_FD.any(axis=1)
     alive = np.flatnonzero(~dead)
+    if not alive.size:
+        return None
     groups, found = [], 0
     for members in _groups(gate_FD[alive], up_FD is None, relu):
         found += 1
