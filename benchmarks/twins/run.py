@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 import begat
+from begat.verdict import POLICY
 from begat_lab.bank import KINDS, RELATIONS, open_family, relation_of
 from begat_lab.kinship import Kinship
 from begat_lab.pedigree import Family
@@ -139,7 +140,8 @@ def _family(rows: Sequence[Row], family: str) -> list[str]:
         for title, group in ((TITLES[relation], some), ("— of them both from scratch", [r for r in some if r.plain])):
             if group and (title == TITLES[relation] or relation == "shared-initialisation"):
                 out.append(f"| {title} | {len(group)} | {len({r.start for r in group})} | {_cells(group)} |")
-    out += ["", "Twins from scratch, by start:", "", "| start | pairs | derived | both named | shared-initialisation | other | wrong | gains at most | share at most |",  # noqa: E501
+    head = "| start | pairs | derived | both named | shared-initialisation | other | wrong | gains at most | share at most |"
+    out += ["", "Twins from scratch, by start:", "", head,
             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     twins = [r for r in rows if r.relation == "shared-initialisation" and r.plain]
     for start in dict.fromkeys(r.start for r in twins):
@@ -154,9 +156,14 @@ def _family(rows: Sequence[Row], family: str) -> list[str]:
     for kind in dict.fromkeys(r.kind for r in children):
         some = [r for r in children if r.kind == kind]
         out.append(f"| {kind} | {len(some)} | {_cells(some)} |")
-    sure = [r for r in children if r.initial_sd is not None and r.moved >= 0.03]
-    out += ["", f"Of {len(children)} descendants {sum(r.verdict == 'derived' for r in children)} are called derived; of the {len(sure)} whose gains have moved by 0.03 and whose "  # noqa: E501
-            f"weights do not contradict their config, {sum(r.verdict == 'derived' for r in sure)}.", ""]  # fmt: skip
+    sure = [r for r in children if r.initial_sd is not None and r.moved >= POLICY.trained_moved]
+    called, surely = (sum(r.verdict == "derived" for r in some) for some in (children, sure))
+    out += [
+        "",
+        f"Of {len(children)} descendants {called} are called derived; of the {len(sure)} whose gains have moved by "
+        f"{POLICY.trained_moved} and whose weights do not contradict their config, {surely}.",
+        "",
+    ]
     wrong = [r for r in rows if r.wrong]
     out += [
         f"- wrong: {r.a} / {r.b} ({r.relation}): {r.verdict}, gains {r.gains}, share {r.share}, moved {r.moved}"
